@@ -1,0 +1,145 @@
+"""SageMaker's operations on the records of `State`."""
+
+import threading
+import time
+from functools import cached_property, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from local_aws import creation, pipelines, registry, resources
+from local_aws.resources import JOBS, KINDS, RUNNING
+from local_aws.state import State
+from local_aws.validation import ApiError, operation_model, request_problems
+
+__all__ = ["ApiError", "SageMaker"]
+
+ACCESS_KEY = "AKIALOCALAWS00000000"
+INTERRUPTED = "The local AWS ended while this was running"
+
+DESCRIBED = LISTED = (*JOBS, "Model", "ModelPackageGroup")
+DELETED = ("TrainingJob", "ProcessingJob", "HyperParameterTuningJob", "Model")
+OPERATIONS = {
+    **{f"Create{name}": partial(creation.create_job, kind=KINDS[name]) for name in JOBS},
+    **{f"Stop{name}": partial(resources.stop_job, kind=KINDS[name]) for name in JOBS},
+    **{f"Describe{name}": partial(resources.describe, kind=KINDS[name]) for name in DESCRIBED},
+    **{f"List{name}s": partial(resources.list_records, kind=KINDS[name]) for name in LISTED},
+    **{f"Delete{name}": partial(resources.delete, kind=KINDS[name]) for name in DELETED},
+    "CreateModel": creation.create_model,
+    "ListPipelines": partial(resources.list_records, kind=KINDS["Pipeline"]),
+    "ListTrainingJobsForHyperParameterTuningJob": creation.list_trials,
+    "CreateModelPackageGroup": registry.create_group,
+    "DeleteModelPackageGroup": registry.delete_group,
+    "CreateModelPackage": registry.create_package,
+    "DescribeModelPackage": registry.describe_package,
+    "DeleteModelPackage": registry.delete_package,
+    "UpdateModelPackage": registry.update_package,
+    "ListModelPackages": registry.list_packages,
+    "CreatePipeline": pipelines.create_pipeline,
+    "UpdatePipeline": pipelines.update_pipeline,
+    "DescribePipeline": pipelines.describe_pipeline,
+    "DeletePipeline": pipelines.delete_pipeline,
+    "StartPipelineExecution": pipelines.start_execution,
+    "StopPipelineExecution": pipelines.stop_execution,
+    "RetryPipelineExecution": pipelines.retry_execution,
+    "UpdatePipelineExecution": pipelines.update_execution,
+    "DescribePipelineExecution": pipelines.execution,
+    "DescribePipelineDefinitionForExecution": pipelines.definition_for_execution,
+    "ListPipelineExecutions": pipelines.list_executions,
+    "ListPipelineExecutionSteps": pipelines.list_steps,
+    "ListPipelineParametersForExecution": pipelines.list_parameters,
+    "AddTags": resources.add_tags,
+    "ListTags": resources.list_tags,
+    "DeleteTags": resources.delete_tags,
+}
+
+
+class SageMaker:
+    """The API of one server.
+
+    Keys of the records: jobs, models, groups and pipelines by name; ModelPackage and PipelineExecution by ARN;
+    PipelineExecutionStep by any unique name, with `_execution`, the ARN of its execution.
+    PipelineExecution holds `_pipeline` (name), `_definition` (text, as it was at the start) and `_parameters`
+    (value by name, defaults included). A tuning job's trial is a TrainingJob with its `TuningJobArn`, and with
+    the members of HyperParameterTrainingJobSummary.
+    Stop operations set the status Stopping, RetryPipelineExecution sets Executing, before they call the module
+    that does it.
+    """
+
+    def __init__(self, state: State, endpoint: str, account: str, region: str) -> None:
+        self.state, self.endpoint, self.account, self.region = state, endpoint, account, region
+        self._clients: dict[str, Any] = {}
+        self._clients_lock = threading.Lock()
+
+    def call(self, operation: str, request: dict) -> dict:
+        """The answer of `operation`, times as epoch seconds; raises ApiError."""
+        if operation not in OPERATIONS:
+            known = "is not supported by the local AWS" if operation_model(operation) else "does not exist"
+            raise ApiError("UnknownOperationException", f"SageMaker operation {operation} {known}")
+        if problems := request_problems(operation, request):
+            count = f"{len(problems)} validation error{'s' * (len(problems) > 1)} detected"
+            raise ApiError("ValidationException", f"{count}: {'; '.join(problems)}")
+        return resources.answer(operation, OPERATIONS[operation](self, request))
+
+    def client(self, service: str) -> Any:
+        """A boto3 client at this server, one for all threads."""
+        with self._clients_lock:
+            if service not in self._clients:
+                self._clients[service] = self._new_client(service)
+            return self._clients[service]
+
+    def _new_client(self, service: str) -> Any:
+        session = boto3.Session(ACCESS_KEY, "local", region_name=self.region)
+        config = Config(proxies={}, max_pool_connections=50, s3={"addressing_style": "path"})
+        return session.client(service, endpoint_url=self.endpoint, config=config)
+
+    # The modules below import this one.
+    @cached_property
+    def jobs(self) -> ModuleType:
+        from local_aws import jobs
+
+        return jobs
+
+    @cached_property
+    def executions(self) -> ModuleType:
+        from local_aws import executions
+
+        return executions
+
+    @cached_property
+    def definition(self) -> ModuleType:
+        from local_aws import definition
+
+        return definition
+
+    @cached_property
+    def images(self) -> Any:
+        """The table of images that can run: those of `pyproject.toml` in the working directory, and AWS's."""
+        from local_aws.images import load_images
+
+        return load_images(Path("pyproject.toml"))
+
+    def arn(self, path: str, name: str) -> str:
+        return f"arn:aws:sagemaker:{self.region}:{self.account}:{path}/{name}"
+
+    def fail_interrupted(self) -> None:
+        """Ends what the records of an earlier server show as running: nothing runs it any more."""
+        for kind in (kind for kind in KINDS.values() if kind.status):
+            for name in self.state.names(kind.name):
+                record = self.state.get(kind.name, name)
+                if record[kind.status] in RUNNING:
+                    self.state.update(kind.name, name, **_interrupted(kind, record))
+
+
+def _interrupted(kind: resources.Kind, record: dict) -> dict:
+    status = "Stopped" if record[kind.status] == "Stopping" else "Failed"
+    now = time.time()
+    fields = {kind.status: status, "FailureReason": INTERRUPTED, "LastModifiedTime": now}
+    if kind.ended:
+        fields[kind.ended] = now
+    if kind.name == "TrainingJob":
+        fields["SecondaryStatus"] = status
+    return fields

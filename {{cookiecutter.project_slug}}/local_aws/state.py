@@ -1,0 +1,153 @@
+"""Records of one local AWS, in memory and in `records.json` of its state folder."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+FORMAT = 1
+SAVE_DELAY_SECONDS = 0.5
+OURS = ("records.json", "objects.json", "objects", "jobs", "logs")
+
+
+class StateError(Exception):
+    """The state folder cannot be used; the message names folder and remedy."""
+
+
+class State:
+    """Records by kind and name, JSON types in the API's member names; keys with a leading `_` are private.
+
+    `lock` guards the records, `changed` (a condition on it) is notified after every change. Both are held
+    for memory operations only. Every answer is a copy.
+    """
+
+    def __init__(self, folder: Path, fresh: bool = False) -> None:
+        self.folder = folder.resolve()
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self._records: dict[str, dict[str, dict]] = {}
+        self._texts: dict[tuple[str, str], str] = {}
+        self._dirty = threading.Event()
+        self._saving = threading.Lock()
+        if fresh and self.folder.exists():
+            _empty(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._load()
+        threading.Thread(target=self._save_when_changed, name="state", daemon=True).start()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "records.json"
+
+    def put(self, kind: str, name: str, record: dict) -> None:
+        """Stores a copy of `record` under (kind, name), replacing what was there. JSON types only."""
+        text = json.dumps(record)
+        with self.changed:
+            self._texts[kind, name] = text
+            self._records.setdefault(kind, {})[name] = json.loads(text)
+            self._touch()
+
+    def get(self, kind: str, name: str) -> dict:
+        """A copy of the record; KeyError when absent."""
+        with self.lock:
+            return json.loads(self._texts[kind, name])
+
+    def has(self, kind: str, name: str) -> bool:
+        return (kind, name) in self._texts
+
+    def find(self, kind: str, **equal: object) -> list[dict]:
+        """Copies of the records whose fields equal those given, in order of creation."""
+        with self.lock:
+            return [self.get(kind, name) for name in self.names(kind, **equal)]
+
+    def names(self, kind: str, **equal: object) -> list[str]:
+        """Names of the records that `find` answers."""
+        with self.lock:
+            named = self._records.get(kind, {}).items()
+            return [n for n, r in named if all(r.get(field) == value for field, value in equal.items())]
+
+    def update(self, kind: str, name: str, **fields: object) -> dict:
+        """A copy of the record after its `fields` were set; KeyError when absent."""
+        with self.changed:
+            record = self.get(kind, name) | fields
+            self.put(kind, name, record)
+            return self.get(kind, name)
+
+    def delete(self, kind: str, name: str) -> None:
+        """Forgets the record; KeyError when absent."""
+        with self.changed:
+            del self._texts[kind, name]
+            del self._records[kind][name]
+            self._touch()
+
+    def wait(self, kind: str, name: str, until: Callable[[dict], bool], timeout: float | None = None) -> dict:
+        """The record once `until(record)` holds; TimeoutError after `timeout` seconds, KeyError when absent."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.changed:
+            while not until(record := self.get(kind, name)):
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError(f"{kind} {name} did not get there in {timeout} s")
+                self.changed.wait(left)
+            return record
+
+    def save(self) -> None:
+        """Writes all records to the state folder, atomically."""
+        with self._saving:
+            self._dirty.clear()
+            with self.lock:
+                lines = [json.dumps([*key]) + "," + text for key, text in self._texts.items()]
+            body = (
+                f'{{"format": {FORMAT}, "records": [\n' + ",\n".join(f"[{line}]" for line in lines) + "\n]}\n"
+            )
+            replace_file(self.path, body.encode())
+
+    def _touch(self) -> None:
+        self._dirty.set()
+        self.changed.notify_all()
+
+    def _save_when_changed(self) -> None:
+        while self._dirty.wait():
+            time.sleep(SAVE_DELAY_SECONDS)
+            self.save()
+
+    def _load(self) -> None:
+        if not self.path.exists():
+            return
+        for (kind, name), record in read_document(self.path)["records"]:
+            self._texts[kind, name] = json.dumps(record)
+            self._records.setdefault(kind, {})[name] = record
+
+
+def replace_file(path: Path, body: bytes) -> None:
+    """Writes `body` to `path` so that a reader, or a crash, sees the old bytes or the new ones."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_document(path: Path) -> dict:
+    """The JSON document at `path`; StateError when it is not one that this version wrote."""
+    remedy = f"start with --fresh or delete {path.parent}"
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StateError(f"{path} is not readable ({error}): {remedy}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        got = document.get("format") if isinstance(document, dict) else type(document).__name__
+        raise StateError(f"{path} has format {got!r}, this version reads {FORMAT}: {remedy}")
+    return document
+
+
+def _empty(folder: Path) -> None:
+    for path in (folder / name for name in OURS):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,122 @@
+"""The command line: `python -m ml_pipeline COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ml_pipeline import parameters, settings
+
+EXAMPLES = """\
+examples:
+  python -m ml_pipeline run                                  the whole pipeline on data/sample.csv, on this machine
+  python -m ml_pipeline run --data mine.csv                  the same on your data (name its columns in settings.toml)
+  python -m ml_pipeline run --set ApprovalStatus=Approved    with a pipeline parameter set
+  python -m ml_pipeline approve 1                            version 1 becomes the champion the next run is compared with
+  python -m ml_pipeline definition > definition.json         what would be upserted to SageMaker
+
+exit codes: 0 done, 1 the pipeline failed or was stopped, 2 bad input"""
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code of one command; anything a user can get wrong is said in one line and is 2."""
+    if sys.platform == "win32":
+        return _refuse("native Windows is not supported: run this in WSL2 (https://aka.ms/wsl)")
+    chosen = _parser().parse_args(arguments)
+    try:
+        return chosen.call(chosen)
+    except (settings.SettingsError, InputError) as error:
+        return _refuse(str(error))
+
+
+class InputError(ValueError):
+    """Something on the command line or in the data that cannot be used."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ml_pipeline",
+        description="Train, measure and register a model with the SageMaker pipeline of this project.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="run the whole pipeline on this machine, on a local AWS; needs no account and no Docker",
+        description="Compiles the pipeline, runs it on a local AWS and leaves its results in runs/<execution id>/.",
+    )
+    run.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data/sample.csv"),
+        metavar="FILE",
+        help=".csv or .parquet (default: data/sample.csv)",
+    )
+    run.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a pipeline parameter: {_names()}"
+    )
+    run.add_argument(
+        "--fresh",
+        action="store_true",
+        help="on an empty local AWS that is thrown away: no champion, no earlier runs",
+    )
+    run.set_defaults(call=_run)
+    approve = commands.add_parser("approve", help="approve a model version of the local registry")
+    approve.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
+    approve.set_defaults(call=_approve)
+    definition = commands.add_parser("definition", help="print the compiled pipeline definition (JSON)")
+    definition.set_defaults(call=_definition)
+    return parser
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    wanted = settings.load("local")
+    values = _assignments(chosen.set)
+    request = (chosen.data, values, chosen.fresh)
+    from ml_pipeline.steps.process import check_file
+
+    try:
+        check_file(chosen.data, wanted)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    from ml_pipeline import run
+
+    return run.run(run.Request(*request), wanted)
+
+
+def _approve(chosen: argparse.Namespace) -> int:
+    wanted = settings.load("local")
+    from ml_pipeline import run
+
+    return run.approve(chosen.version, wanted)
+
+
+def _definition(chosen: argparse.Namespace) -> int:
+    wanted = settings.load("local")
+    from ml_pipeline import run
+
+    return run.definition(wanted)
+
+
+def _assignments(texts: list[str]) -> dict[str, str]:
+    values = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
+    try:
+        parameters.check(values, parameters.train_parameters("bucket"))
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return values
+
+
+def _names() -> str:
+    return ", ".join(parameter.name for parameter in parameters.train_parameters("bucket"))
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,227 @@
+"""FeatureSpec: fitted on the training split, saved as JSON, applied in training and in serving."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml_pipeline.settings import Data
+
+VERSION = 1
+UNKNOWN = -1.0  # code of a category that the training split does not hold
+MISSING = -2.0  # code of a category cell without a value
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+
+
+class SpecError(ValueError):
+    """A feature specification that cannot be read, or training data that none can be fitted on."""
+
+
+class RowError(ValueError):
+    """A cell that cannot be read. row counts from 1."""
+
+    def __init__(self, row: int, column: str, problem: str) -> None:
+        super().__init__(f"row {row}, column {column}: {problem}")
+        self.row, self.column, self.problem = row, column, problem
+
+
+@dataclass(frozen=True)
+class Number:
+    """A numeric feature: missing -> median, then (value - center) / scale."""
+
+    kind: ClassVar[str] = "number"
+    name: str
+    median: float
+    center: float
+    scale: float
+
+    def encode(self, values: np.ndarray, missing: Iterable[str]) -> np.ndarray:
+        """float64, shape (n,). Raises RowError for a cell that is neither missing nor a finite number."""
+        numbers = parse_numbers(values, missing, self.name)
+        return (np.where(np.isnan(numbers), self.median, numbers) - self.center) / self.scale
+
+
+@dataclass(frozen=True)
+class Category:
+    """A categorical feature: the place in `categories`, UNKNOWN or MISSING."""
+
+    kind: ClassVar[str] = "category"
+    name: str
+    categories: tuple[str, ...]
+
+    def encode(self, values: np.ndarray, missing: Iterable[str]) -> np.ndarray:
+        """float64, shape (n,). Raises RowError for a cell that is no scalar."""
+        places = {category: float(place) for place, category in enumerate(self.categories)}
+        texts = parse_texts(values, missing, self.name, self.categories)
+        codes = {text: MISSING if text is None else places.get(text, UNKNOWN) for text in set(texts)}
+        return np.fromiter(map(codes.__getitem__, texts), np.float64, len(texts))
+
+
+Feature = Number | Category
+KINDS: dict[str, type[Number] | type[Category]] = {"number": Number, "category": Category}
+
+
+@dataclass(frozen=True)
+class Target:
+    """The column to predict. classes: sorted, for binary the positive one last; () for regression."""
+
+    name: str
+    problem: Literal["binary", "multiclass", "regression"]
+    classes: tuple[str, ...]
+    positive: str
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What turns raw columns into the model's input. missing: texts that mean "no value", besides the empty one."""
+
+    ids: tuple[str, ...]
+    features: tuple[Feature, ...]
+    target: Target
+    missing: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    def encode(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Model input, float32, shape (n, features).
+
+        columns: by name, shape (n,); numbers, or objects (text, None). A category that was not in the training data
+        becomes -1, a missing one -2. Raises KeyError for an absent column, RowError for a cell that cannot be read.
+        """
+        first = columns[self.names[0]]
+        encoded = np.empty((len(first), len(self.features)), np.float32)
+        with np.errstate(over="ignore"):
+            for place, feature in enumerate(self.features):
+                encoded[:, place] = feature.encode(columns[feature.name], self.missing)
+        self._refuse_infinite(encoded)
+        return encoded
+
+    def encode_label(self, labels: np.ndarray) -> np.ndarray:
+        """float64, shape (n,): place of the class (binary: 1 = positive), or the number itself for regression.
+
+        Raises RowError for a label that is missing or none of the classes.
+        """
+        name = self.target.name
+        if self.target.problem == "regression":
+            numbers = parse_numbers(labels, self.missing, name)
+            return _all_known(numbers, np.isnan(numbers), labels, name, "a number")
+        codes = Category(name, self.target.classes).encode(labels, self.missing)
+        return _all_known(codes, codes < 0, labels, name, f"one of {', '.join(self.target.classes)}")
+
+    def decode(self, places: np.ndarray) -> np.ndarray:
+        """Class labels (str objects, shape (n,)) from their places."""
+        return np.array(self.target.classes, dtype=object)[places.astype(np.int64)]
+
+    def to_json(self) -> str:
+        features = [{"kind": feature.kind} | asdict(feature) for feature in self.features]
+        document = {"version": VERSION} | asdict(self) | {"features": features}
+        return json.dumps(document, indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> FeatureSpec:
+        """The specification in the text. Raises SpecError for another version or anything but such a document."""
+        try:
+            document = json.loads(text)
+            version = document.pop("version")
+        except (ValueError, AttributeError, KeyError, TypeError):
+            raise SpecError("not a feature specification: no JSON object with a version") from None
+        if version != VERSION:
+            raise SpecError(f"feature specification version must be {VERSION}, got {version!r}")
+        try:
+            return _from_document(document)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise SpecError(f"not a feature specification: {type(error).__name__} {error}") from None
+
+    def _refuse_infinite(self, encoded: np.ndarray) -> None:
+        rows, places = np.nonzero(~np.isfinite(encoded))
+        if len(rows):
+            raise RowError(int(rows[0]) + 1, self.names[places[0]], "the number is too large for the model")
+
+
+def fit(frame: pd.DataFrame, data: Data) -> FeatureSpec:
+    """Specification of the frame's features: all columns but target, ids, exclude and, unless told, facets.
+
+    frame: the training split; numeric columns are numbers, all others text with None or NaN for missing.
+    Raises SpecError when no feature is left or one has no value at all.
+    """
+    left_out = {data.target, *data.ids, *data.exclude, *(() if data.facets_as_features else data.facets)}
+    names = [str(name) for name in frame.columns if name not in left_out]
+    if not names:
+        raise SpecError(
+            f"no column is left as a feature (settings.toml, [data]); left out: {', '.join(left_out)}"
+        )
+    for name in names:
+        if frame[name].isna().all():
+            raise SpecError(
+                f"column {name} has no value in the {len(frame):,} training rows: "
+                f"add it to exclude (settings.toml, [data])"
+            )
+    numbers = [name for name in names if frame[name].dtype.kind in "iuf"]
+    categories = [name for name in names if name not in numbers]
+    fitted: dict[str, Feature] = _fit_numbers(frame, numbers) | _fit_categories(frame, categories)
+    target = _fit_target(frame[data.target].to_numpy(object), data)
+    return FeatureSpec(data.ids, tuple(fitted[name] for name in names), target, tuple(data.missing))
+
+
+def parse_numbers(values: np.ndarray, missing: Iterable[str], column: str) -> np.ndarray:
+    """float64 with NaN for missing, shape (n,), from numbers or objects (numbers, text, None).
+
+    Raises RowError for a text that is no number, a boolean and an infinity.
+    """
+    markers = frozenset(missing) | {""}
+    if values.dtype.kind in "iuf":
+        numbers = values.astype(np.float64)
+    else:
+        numbers = np.empty(len(values))
+        for place, value in enumerate(values.tolist()):
+            try:
+                numbers[place] = _number(value, markers)
+            except (TypeError, ValueError, OverflowError):
+                raise RowError(place + 1, column, f"{value!r} is not a number") from None
+    numeric_markers = [float(marker) for marker in markers if _is_number(marker)]
+    if numeric_markers:
+        numbers = np.where(np.isin(numbers, numeric_markers), np.nan, numbers)
+    infinite = np.flatnonzero(np.isinf(numbers))
+    if len(infinite):
+        raise RowError(int(infinite[0]) + 1, column, f"{numbers[infinite[0]]} is not a finite number")
+    return numbers
+
+
+def parse_texts(
+    values: np.ndarray, missing: Iterable[str], column: str, known: Iterable[str] = ()
+) -> list[str | None]:
+    """Canonical texts, None for missing. Raises RowError for a list or an object.
+
+    known: spellings that true and false take (True, TRUE), where the training data were written by another tool.
+    """
+    markers = frozenset(missing) | {""}
+    spelling = {text.lower(): text for text in known if text.lower() in ("true", "false")}
+    texts = values.tolist()
+    try:
+        canonical = (
+            {(type(text), text): _text(text, markers, spelling) for text in set(texts)} if texts else {}
+        )
+        if set(map(type, texts)) <= {str}:
+            return [canonical[str, text] for text in texts]
+        return [_text(text, markers, spelling) for text in texts]
+    except TypeError:
+        place = next(place for place, text in enumerate(texts) if isinstance(text, list | dict))
+        raise RowError(place + 1, column, f"{texts[place]!r} is not a text") from None
+
+
+def canonical_text(text: str) -> str:
+    """The text with single spaces and whole numbers without `.0`, so that " 1.0" in one file is "1" in another."""
+    text = " ".join(text.split())
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text

@@ -1,0 +1,41 @@
+"""What an execution of the training pipeline can be started with; `run --set Name=value` takes the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_LENGTH = 256  # a parameter reaches a step as a container argument, and SageMaker cuts those off here
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A String parameter of the pipeline; allowed = () takes any text."""
+
+    name: str
+    default: str
+    allowed: tuple[str, ...] = ()
+
+
+def train_parameters(bucket: str) -> tuple[Parameter, ...]:
+    return (
+        Parameter("RawDataUri", f"s3://{bucket}/raw/"),
+        Parameter("TriggerReason", "manual"),
+        Parameter(
+            "ApprovalStatus", "PendingManualApproval", ("PendingManualApproval", "Approved", "Rejected")
+        ),
+    )
+
+
+def check(values: dict[str, str], parameters: tuple[Parameter, ...]) -> None:
+    """Raises ValueError for a name that is not a parameter or a value that it cannot have."""
+    known = {parameter.name: parameter for parameter in parameters}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"--set {name}: no such parameter; known are: {', '.join(known)}")
+        allowed = known[name].allowed
+        if allowed and value not in allowed:
+            raise ValueError(f"--set {name}: must be one of {', '.join(allowed)}, got {value!r}")
+        if not value or value.startswith("-") or len(value) > MAX_LENGTH:
+            raise ValueError(
+                f"--set {name}: must have 1 to {MAX_LENGTH} characters and not begin with '-', got {value!r}"
+            )

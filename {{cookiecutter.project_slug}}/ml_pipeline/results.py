@@ -1,0 +1,201 @@
+"""What an execution left behind, in `runs/<execution id>/`; the same calls read it from a local or a real AWS."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from ml_pipeline import storage
+from ml_pipeline.settings import Settings
+
+# Artefact of a step -> its place in the run's folder. The last verdict that exists is the one that counts.
+FILES = {
+    "evaluate/metrics.json": "metrics.json",
+    "evaluate/predictions.csv": "predictions.csv",
+    "evaluate/attributions.json": "attributions.json",
+    "evaluate/verdict.json": "verdict.json",
+    "bias/verdict.json": "verdict.json",
+    "bias/analysis.json": "bias/analysis.json",
+    "tune/tuning.json": "tuning.json",
+    "train/learning_curve.json": "learning_curve.json",
+    "train/model.tar.gz": "model.tar.gz",
+    "process/profile.json": "profile.json",
+}
+LOG_GROUPS = {
+    "TrainingJob": "TrainingJobs",
+    "ProcessingJob": "ProcessingJobs",
+    "TransformJob": "TransformJobs",
+}
+
+
+def steps(arn: str) -> list[dict[str, Any]]:
+    """Steps of an execution as ListPipelineExecutionSteps reports them, oldest first."""
+    pages = boto3.client("sagemaker").get_paginator("list_pipeline_execution_steps")
+    return [
+        step
+        for page in pages.paginate(PipelineExecutionArn=arn, SortOrder="Ascending")
+        for step in page["PipelineExecutionSteps"]
+    ]
+
+
+def one_line(step: dict[str, Any], arn: str, settings: Settings) -> str:
+    """A step's result in one line: its `summary` when it has one, else its scalars; or why it failed."""
+    if step["StepStatus"] != "Succeeded":
+        return step.get("FailureReason", "")
+    outcome = step.get("Metadata", {}).get("Condition", {}).get("Outcome")
+    if outcome is not None:
+        return "passed" if outcome == "True" else "not passed"
+    result = _json(settings.uri(arn.rpartition("/")[2], step["StepName"].lower(), "result.json")) or {}
+    scalars = (f"{name}={value}" for name, value in result.items() if isinstance(value, str | int | float))
+    return result.get("summary") or ", ".join(scalars)
+
+
+def fetch(arn: str, settings: Settings, runs: Path) -> Path:
+    """Folder of the run's results, complete or absent; `runs/latest` points at it."""
+    execution_id = arn.rpartition("/")[2]
+    folder, unfinished = runs / execution_id, runs / f".{execution_id}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    execution = _execution(arn, settings)
+    _write(unfinished / "execution.json", execution)
+    _copy_files(execution_id, settings, unfinished)
+    _copy_definition(arn, unfinished)
+    _copy_logs(arn, unfinished / "logs")
+    for step in execution["steps"]:
+        _copy_package(step["result"], unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    _point_latest(runs, execution_id)
+    return folder
+
+
+def _execution(arn: str, settings: Settings) -> dict[str, Any]:
+    client = boto3.client("sagemaker")
+    answer = client.describe_pipeline_execution(PipelineExecutionArn=arn)
+    execution_id = arn.rpartition("/")[2]
+    status = answer["PipelineExecutionStatus"]
+    parameters = client.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)["PipelineParameters"]
+    ended = answer["LastModifiedTime"] if status in ("Succeeded", "Failed", "Stopped") else None
+    return {
+        "id": execution_id,
+        "arn": arn,
+        "status": status,
+        "failure_reason": answer.get("FailureReason"),
+        "parameters": {parameter["Name"]: parameter["Value"] for parameter in parameters},
+        "started": _utc(answer["CreationTime"]),
+        "ended": _utc(ended),
+        "steps": [_step(step, execution_id, settings) for step in steps(arn)],
+    }
+
+
+def _step(step: dict[str, Any], execution_id: str, settings: Settings) -> dict[str, Any]:
+    kind = next(iter(step.get("Metadata", {})), None)
+    return {
+        "name": step["StepName"],
+        "type": kind,
+        "status": step["StepStatus"],
+        "started": _utc(step.get("StartTime")),
+        "ended": _utc(step.get("EndTime")),
+        "failure_reason": step.get("FailureReason"),
+        "job": job_name(step),
+        "arguments": _json(settings.uri(execution_id, step["StepName"].lower(), "arguments.json")),
+        "result": _json(settings.uri(execution_id, step["StepName"].lower(), "result.json")),
+    }
+
+
+def job_name(step: dict[str, Any]) -> str | None:
+    """Name of the job behind a step; None for conditions and failures."""
+    for metadata in step.get("Metadata", {}).values():
+        if "Arn" in metadata:
+            return metadata["Arn"].rpartition("/")[2]
+    return None
+
+
+def log_lines(step: dict[str, Any]) -> list[str]:
+    """The job's lines in CloudWatch Logs; none for a step without a job."""
+    client, name = boto3.client("logs"), job_name(step)
+    group = LOG_GROUPS.get(next(iter(step.get("Metadata", {})), ""))
+    if name is None or group is None:
+        return []
+    place = {"logGroupName": f"/aws/sagemaker/{group}"}
+    try:
+        streams = client.describe_log_streams(**place, logStreamNamePrefix=f"{name}/")["logStreams"]
+    except client.exceptions.ResourceNotFoundException:
+        return []
+    return [
+        line
+        for stream in streams
+        for line in _stream(client, place | {"logStreamName": stream["logStreamName"]})
+    ]
+
+
+def _stream(client: Any, place: dict[str, str]) -> list[str]:
+    lines: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        answer = client.get_log_events(**place, startFromHead=True, **token)
+        lines += [event["message"] for event in answer["events"]]
+        if token.get("nextToken") == answer["nextForwardToken"] or not answer["events"]:
+            return lines
+        token = {"nextToken": answer["nextForwardToken"]}
+
+
+def _copy_files(execution_id: str, settings: Settings, folder: Path) -> None:
+    root = settings.uri(execution_id)
+    present = {uri.removeprefix(f"{root}/") for uri, _ in storage.list_uris(f"{root}/")}
+    for artefact, place in FILES.items():
+        if artefact in present:
+            (folder / place).parent.mkdir(exist_ok=True)
+            storage.download(f"{root}/{artefact}", folder / place)
+
+
+def _copy_definition(arn: str, folder: Path) -> None:
+    answer = boto3.client("sagemaker").describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)
+    _write(folder / "definition.json", json.loads(answer["PipelineDefinition"]))
+
+
+def _copy_logs(arn: str, folder: Path) -> None:
+    folder.mkdir()
+    for step in steps(arn):
+        lines = log_lines(step)
+        if lines:
+            (folder / f"{step['StepName']}.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _copy_package(result: dict[str, Any] | None, folder: Path) -> None:
+    if result and "model_package_arn" in result:
+        answer = boto3.client("sagemaker").describe_model_package(
+            ModelPackageName=result["model_package_arn"]
+        )
+        answer.pop("ResponseMetadata")
+        _write(folder / "model_package.json", answer)
+
+
+def _json(uri: str) -> Any:
+    try:
+        return storage.read_json(uri)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        return None
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, default=_utc) + "\n", encoding="utf-8")
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds") if moment else None
+
+
+def _point_latest(runs: Path, execution_id: str) -> None:
+    link = runs / f".latest-{os.getpid()}"
+    link.symlink_to(execution_id)
+    link.replace(runs / "latest")

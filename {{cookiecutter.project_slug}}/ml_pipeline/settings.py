@@ -1,0 +1,407 @@
+"""Typed settings from settings.toml, with per-environment overrides; the only validation of them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+ENVIRONMENTS = ("local", "dev", "staging", "prod")
+FILE = "settings.toml"
+
+
+class SettingsError(ValueError):
+    """A value in settings.toml that cannot be used; the message names place, value and remedy."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """Closed interval a number must lie in."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Regular expression a text must match as a whole, and its meaning in words."""
+
+    pattern: str
+    meaning: str
+
+
+Name = Annotated[str, Matching(r".+", "a non-empty text")]
+Fraction = Annotated[float, Between(0.0, 1.0)]
+Positive = Annotated[int, Between(1, 2**31)]
+Seconds = Annotated[int, Between(60, 28 * 86400)]
+Seed = Annotated[int, Between(0, 2**31 - 1)]
+InstanceType = Annotated[str, Matching(r"ml\.[a-z0-9-]+\.[a-z0-9]+", "an instance type such as ml.m5.xlarge")]
+Scale = Literal["Linear", "Logarithmic", "Auto"]
+
+
+@dataclass(frozen=True)
+class Project:
+    slug: Annotated[
+        str,
+        Matching(r"(?=.{3,24}$)(?!.*--)[a-z][a-z0-9-]*[a-z0-9]", "3 to 24 of a-z, 0-9 and single hyphens"),
+    ]
+    region: Annotated[str, Matching(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as eu-west-1")]
+
+
+@dataclass(frozen=True)
+class Data:
+    target: Name
+    problem: Literal["binary", "multiclass", "regression"]
+    positive: str
+    facets: tuple[str, ...]
+    facet_values: Mapping[str, tuple[str | int | float, ...]]
+    facets_as_features: bool
+    group: str
+    ids: tuple[str, ...]
+    exclude: tuple[str, ...]
+    missing: tuple[str, ...]
+    kinds: Mapping[str, Literal["number", "category"]]
+
+
+@dataclass(frozen=True)
+class Split:
+    method: Literal["random", "stratified", "ordered", "by_key"]
+    key: str
+    time: str
+    validation_fraction: Fraction
+    test_fraction: Fraction
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Tune:
+    trials: Annotated[int, Between(0, 750)]
+    parallel: Annotated[int, Between(1, 100)]
+    strategy: Literal["Bayesian", "Random"]
+    early_stopping: Literal["Auto", "Off"]
+    objective: Annotated[str, Matching(r"(validation:[\w-]+)?", 'empty or such as "validation:auc"')]
+    ranges: Mapping[str, tuple[int | float, int | float, Scale]]
+    warm_start_parents: tuple[str, ...]
+    warm_start_type: Literal["IdenticalDataAndAlgorithm", "TransferLearning"]
+    instance_type: InstanceType
+    spot: bool
+    max_runtime_seconds: Annotated[int, Between(120, 15768000)]
+    trial_max_runtime_seconds: Seconds
+    trial_max_wait_seconds: Seconds
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Train:
+    hyperparameters: Mapping[str, int | float | str]
+    instance_type: InstanceType
+    early_stopping_rounds: Positive
+    checkpoint_rounds: Positive
+    class_weight: Literal["none", "balanced"]
+    decision_threshold: Fraction | Literal["max_f1"]
+    device: Literal["cpu", "cuda"]
+    threads: Annotated[int, Between(0, 1024)]
+    spot: bool
+    max_runtime_seconds: Seconds
+    max_wait_seconds: Seconds
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Transform:
+    instance_type: InstanceType
+    instance_count: Positive
+    max_payload_mb: Annotated[int, Between(1, 100)]
+    max_concurrent: Annotated[int, Between(1, 100)]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    bootstrap_samples: Annotated[int, Between(20, 10000)]
+    confidence: Annotated[float, Between(0.5, 0.999)]
+    attribution_rows: Positive
+
+
+@dataclass(frozen=True)
+class Bias:
+    engine: Literal["in_step", "clarify"]
+    ft_rows: Annotated[int, Between(10, 100000)]
+    label_threshold: float | Literal["median"]
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Gate:
+    metric: str
+    threshold: float | Literal["trivial"]
+    champion_tolerance: Annotated[float, Between(0.0, 1e9)]
+    bias: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Compute:
+    instance_type: InstanceType
+    volume_gb: Annotated[int, Between(1, 16384)]
+    max_runtime_seconds: Seconds
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of settings.toml for one environment; what steps get as their constants."""
+
+    env: str
+    project: Project
+    data: Data
+    split: Split
+    tune: Tune
+    train: Train
+    transform: Transform
+    evaluate: Evaluate
+    bias: Bias
+    gate: Gate
+    compute: Compute
+    tags: Mapping[str, str]
+    account: str = ""
+    commit: str = "unknown"
+    xgboost_image_uri: str = ""
+    clarify_image_uri: str = ""
+    image_tag: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """`<slug>-<env>`, which every AWS name begins with."""
+        return f"{self.project.slug}-{self.env}"
+
+    @property
+    def region(self) -> str:
+        return self.project.region
+
+    @property
+    def bucket(self) -> str:
+        return f"{self.prefix}-{self.account}-{self.region}"
+
+    @property
+    def role_arn(self) -> str:
+        return f"arn:{self.partition}:iam::{self.account}:role/{self.prefix}-execution"
+
+    @property
+    def image_uri(self) -> str:
+        """The project's own image, which runs every step and serves every model."""
+        suffix = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+        return f"{self.account}.dkr.ecr.{self.region}.{suffix}/{self.prefix}:{self.image_tag}"
+
+    @property
+    def partition(self) -> str:
+        if self.region.startswith("cn-"):
+            return "aws-cn"
+        return "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
+
+    def uri(self, execution_id: str, *parts: str) -> str:
+        """S3 place of an artefact of one execution, without a trailing slash."""
+        return "/".join((f"s3://{self.bucket}/executions/{execution_id}", *parts))
+
+
+def load(env: str, path: Path = Path(FILE)) -> Settings:
+    """Settings of one environment. Raises SettingsError naming the place, the value and what is allowed."""
+    document = _overridden(_document(path), env)
+    hints = get_type_hints(Settings, include_extras=True)
+    wanted = {
+        field.name: hints[field.name]
+        for field in fields(Settings)
+        if field.name in document or _is_section(hints[field.name])
+    }
+    _refuse_unknown(document, [*wanted, "tags"], "")
+    sections = {name: _typed(hint, document.get(name, _ABSENT), name) for name, hint in wanted.items()}
+    settings = Settings(env=env, **({"tags": {}} | sections))
+    _check_between_sections(settings)
+    return settings
+
+
+_ABSENT = object()
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"no {path.name} in {path.resolve().parent}: run this in the project's folder"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path.name} is not valid TOML: {error}") from None
+
+
+def _overridden(document: dict[str, Any], env: str) -> dict[str, Any]:
+    overrides = document.pop("env", {})
+    _refuse_unknown(overrides, ENVIRONMENTS, "env")
+    return _merged(document, overrides.get(env, {}))
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    def value(key: str) -> Any:
+        if isinstance(base.get(key), dict) and isinstance(over.get(key), dict):
+            return _merged(base[key], over[key])
+        return over.get(key, base.get(key))
+
+    return {key: value(key) for key in [*base, *(key for key in over if key not in base)]}
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: list[str] | tuple[str, ...], place: str) -> None:
+    for key in table:
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(known)}"
+            raise SettingsError(f"unknown key {key} ({_where(place)}); {hint}")
+
+
+def _where(place: str) -> str:
+    return f"{FILE}, [{place}]" if place else FILE
+
+
+def _is_section(hint: Any) -> bool:
+    return isinstance(hint, type) and hint.__module__ == __name__
+
+
+def _typed(hint: Any, value: Any, place: str) -> Any:
+    """The value as the hint's type; place is the dotted way to it, section first."""
+    if value is _ABSENT:
+        raise SettingsError(f"{place.rpartition('.')[2]} is missing ({_where(place.rpartition('.')[0])})")
+    if _is_section(hint):
+        return _section(hint, value, place)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _constrained(_typed(arguments[0], value, place), arguments[1], place)
+    if origin is Literal:
+        return (
+            value if value in arguments else _refuse(value, "one of " + ", ".join(map(str, arguments)), place)
+        )
+    if origin in (Union, UnionType):
+        return _first_that_fits(arguments, value, place)
+    if origin is tuple:
+        return _items(arguments, value, place)
+    if origin is Mapping:
+        return _table(arguments[1], value, place)
+    return _scalar(hint, value, place)
+
+
+def _section(hint: type, table: Any, place: str) -> Any:
+    if not isinstance(table, dict):
+        _refuse(table, "a table", place)
+    hints = get_type_hints(hint, include_extras=True)
+    _refuse_unknown(table, tuple(hints), place)
+    return hint(
+        **{name: _typed(kind, table.get(name, _ABSENT), f"{place}.{name}") for name, kind in hints.items()}
+    )
+
+
+def _constrained(value: Any, limit: Between | Matching, place: str) -> Any:
+    if isinstance(limit, Between) and not limit.low <= value <= limit.high:
+        _refuse(value, f"in [{limit.low:g}, {limit.high:g}]", place)
+    if isinstance(limit, Matching) and not re.fullmatch(limit.pattern, value):
+        _refuse(value, limit.meaning, place)
+    return value
+
+
+def _first_that_fits(hints: tuple[Any, ...], value: Any, place: str) -> Any:
+    problems = []
+    for hint in hints:
+        try:
+            return _typed(hint, value, place)
+        except SettingsError as error:
+            problems.append(str(error))
+    raise SettingsError(" or ".join(dict.fromkeys(problems)))
+
+
+def _items(hints: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
+    many = len(hints) == 2 and hints[1] is Ellipsis
+    if not isinstance(value, list) or not (many or len(value) == len(hints)):
+        _refuse(value, "a list" if many else f"a list of {len(hints)} values", place)
+    kinds = [hints[0]] * len(value) if many else hints
+    return tuple(_typed(kind, item, place) for kind, item in zip(kinds, value, strict=True))
+
+
+def _table(hint: Any, value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        _refuse(value, "a table", place)
+    return {key: _typed(hint, item, f"{place}.{key}") for key, item in value.items()}
+
+
+def _scalar(kind: type, value: Any, place: str) -> Any:
+    if kind is float and type(value) is int:
+        return float(value)
+    words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+    return value if type(value) is kind else _refuse(value, words[kind], place)
+
+
+def _refuse(value: Any, allowed: str, place: str) -> Any:
+    section, _, key = place.rpartition(".")
+    raise SettingsError(f"{key} must be {allowed}, got {value!r} ({_where(section)})")
+
+
+def _check_between_sections(settings: Settings) -> None:
+    """What one value alone cannot tell."""
+    data, split, tune, train = settings.data, settings.split, settings.tune, settings.train
+    _at_least(
+        train.max_wait_seconds, "max_wait_seconds", train.max_runtime_seconds, "max_runtime_seconds", "train"
+    )
+    _at_least(
+        tune.trial_max_wait_seconds,
+        "trial_max_wait_seconds",
+        tune.trial_max_runtime_seconds,
+        "trial_max_runtime_seconds",
+        "tune",
+    )
+    for key, columns in (
+        ("facets", data.facets),
+        ("ids", data.ids),
+        ("exclude", data.exclude),
+        ("group", (data.group,)),
+    ):
+        if data.target in columns:
+            _refuse(data.target, "another column than target", f"data.{key}")
+    if data.problem == "binary" and not data.positive:
+        _refuse("", "the label that counts as 1", "data.positive")
+    if data.problem == "multiclass" and data.facets and not data.positive:
+        _refuse("", "the class whose bias is measured, since facets are named", "data.positive")
+    if set(data.facet_values) - set(data.facets):
+        _refuse_unknown(data.facet_values, data.facets, "data.facet_values")
+    if (
+        split.validation_fraction <= 0
+        or split.test_fraction <= 0
+        or split.validation_fraction + split.test_fraction >= 1
+    ):
+        raise SettingsError(
+            f"validation_fraction and test_fraction must be above 0 and leave rows to train on, got "
+            f"{split.validation_fraction:g} and {split.test_fraction:g} ({_where('split')})"
+        )
+    for method, key in (("by_key", "key"), ("ordered", "time")):
+        if split.method == method and not getattr(split, key):
+            _refuse("", f"the column that method = {method} needs", f"split.{key}")
+    if split.method == "stratified" and data.problem == "regression":
+        _refuse(split.method, "random, ordered or by_key, since a regression has no classes", "split.method")
+    for name, (low, high, _) in tune.ranges.items():
+        if low >= high:
+            _refuse([low, high], "from a lower to a higher number", f"tune.ranges.{name}")
+    if len(tune.warm_start_parents) > 5:
+        _refuse(len(tune.warm_start_parents), "at most 5 names", "tune.warm_start_parents")
+    if type(train.hyperparameters.get("num_round")) is not int or train.hyperparameters["num_round"] < 1:
+        _refuse(
+            train.hyperparameters.get("num_round"),
+            "a whole number of rounds, at least 1",
+            "train.hyperparameters.num_round",
+        )
+    for metric, (low, high) in settings.gate.bias.items():
+        if low > high:
+            _refuse([low, high], "[lowest, highest]", f"gate.bias.{metric}")
+    if settings.gate.bias and not data.facets:
+        _refuse([], "at least one column, since [gate.bias] sets bounds", "data.facets")
+
+
+def _at_least(value: int, name: str, floor: int, floor_name: str, section: str) -> None:
+    if value < floor:
+        _refuse(value, f"at least {floor_name} ({floor})", f"{section}.{name}")

@@ -1,0 +1,155 @@
+"""Register: a version in the Model Registry with all that a reviewer and a monitor need attached."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from ml_pipeline import jobs, storage
+from ml_pipeline.settings import Settings
+
+CONTENT_TYPES = ["text/csv", "application/jsonlines"]
+METADATA_LIMIT = 50  # keys of CustomerMetadataProperties
+NOT_IN_METADATA = re.compile(r"[^\w .:/=+\-@]")  # SageMaker refuses JSON, commas, `>` and the like
+
+
+def register(
+    model_uri: str,
+    best: dict[str, Any],
+    data_sha256: str,
+    verdict_uri: str,
+    approval_status: str,
+    trigger_reason: str,
+    execution_id: str,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Creates the model package version. The execution id is its client token: a retry registers nothing twice.
+
+    Returns summary, model_package_arn and version.
+    """
+    client = boto3.client("sagemaker")
+    _ensure_group(client, settings)
+    metadata = {
+        "execution": execution_id,
+        "git_commit": settings.commit,
+        "data_sha256": data_sha256,
+        "trigger_reason": trigger_reason,
+        "verdict_uri": verdict_uri,
+    } | {f"hyperparameter.{name}": str(value) for name, value in best.items()}
+    metrics = storage.read_json(settings.uri(execution_id, "evaluate", "metrics.json"))
+    request = package_request(model_uri, execution_id, approval_status, settings)
+    request["CustomerMetadataProperties"] = customer_metadata(metadata)
+    request["ModelCard"] = {
+        "ModelCardContent": json.dumps(card(metrics, best, metadata)),
+        "ModelCardStatus": "Draft",
+    }
+    arn = client.create_model_package(**request)["ModelPackageArn"]
+    version = int(arn.rpartition("/")[2])
+    summary = f"version {version} of {settings.prefix}, {approval_status}"
+    print(f"Register: {summary}", flush=True)
+    return {"summary": summary, "model_package_arn": arn, "version": version}
+
+
+def package_request(
+    model_uri: str, execution_id: str, approval_status: str, settings: Settings
+) -> dict[str, Any]:
+    """CreateModelPackage request: how to serve the model, its metrics, and what later data is compared with."""
+    binary = settings.data.problem != "regression"
+    return {
+        "ModelPackageGroupName": settings.prefix,
+        "ModelPackageDescription": f"{settings.data.target} model of execution {execution_id}",
+        "ClientToken": execution_id,
+        "ModelApprovalStatus": approval_status,
+        "Domain": "MACHINE_LEARNING",
+        "Task": "CLASSIFICATION" if binary else "REGRESSION",
+        "InferenceSpecification": {
+            "Containers": [
+                {
+                    "Image": settings.image_uri,
+                    "ModelDataUrl": model_uri,
+                    "Framework": "XGBOOST",
+                    "FrameworkVersion": "3.2",
+                }
+            ],
+            "SupportedContentTypes": CONTENT_TYPES,
+            "SupportedResponseMIMETypes": CONTENT_TYPES,
+            "SupportedTransformInstanceTypes": [settings.transform.instance_type],
+            "SupportedRealtimeInferenceInstanceTypes": [settings.transform.instance_type],
+        },
+        **_reports(execution_id, settings),
+    }
+
+
+def _reports(execution_id: str, settings: Settings) -> dict[str, Any]:
+    def source(*parts: str) -> dict[str, str]:
+        return {"ContentType": "application/json", "S3Uri": settings.uri(execution_id, *parts)}
+
+    def pair(step: str, stem: str) -> dict[str, Any]:
+        return {
+            kind.capitalize(): source(step, f"{stem}{kind}.json") for kind in ("statistics", "constraints")
+        }
+
+    quality, data_quality = pair("evaluate", "model_quality_"), pair("process", "")
+    attributions = source("evaluate", "attributions.json")
+    metrics = {
+        "ModelQuality": quality,
+        "ModelDataQuality": data_quality,
+        "Explainability": {"Report": attributions},
+    }
+    baselines = {
+        "ModelQuality": quality,
+        "ModelDataQuality": data_quality,
+        "Explainability": {"Constraints": attributions},
+    }
+    if settings.data.facets:
+        analysis = source("bias", "analysis.json")
+        metrics["Bias"] = {"Report": analysis}
+        baselines["Bias"] = {"PreTrainingConstraints": analysis, "PostTrainingConstraints": analysis}
+    return {"ModelMetrics": metrics, "DriftCheckBaselines": baselines}
+
+
+def customer_metadata(values: dict[str, str]) -> dict[str, str]:
+    """The values as the registry takes them: forbidden characters become `_`, 256 characters, 50 keys."""
+    cleaned = {
+        NOT_IN_METADATA.sub("_", key)[:128]: NOT_IN_METADATA.sub("_", value)[:256]
+        for key, value in values.items()
+    }
+    if len(cleaned) > METADATA_LIMIT:
+        raise ValueError(
+            f"a model package takes {METADATA_LIMIT} metadata keys, got {len(cleaned)}: "
+            "fewer hyperparameters are possible (settings.toml, [train.hyperparameters] and [tune.ranges])"
+        )
+    return {key: value for key, value in cleaned.items() if value}
+
+
+def card(metrics: dict[str, Any], best: dict[str, Any], metadata: dict[str, str]) -> dict[str, Any]:
+    """Model card content in SageMaker's model card schema."""
+    numbers = [
+        {"name": f"{split}_{name}", "type": "number", "value": value["value"]}
+        for split in ("test", "validation", "train")
+        for name, value in metrics[split].items()
+        if isinstance(value, dict) and isinstance(value.get("value"), int | float)
+    ]
+    hyperparameters = [{"name": name, "value": str(value)} for name, value in best.items()]
+    return {
+        "model_overview": {"model_creator": "ml_pipeline"},
+        "training_details": {"training_job_details": {"hyper_parameters": hyperparameters}},
+        "evaluation_details": [
+            {"name": "Evaluate", "metric_groups": [{"name": metrics["problem"], "metric_data": numbers}]}
+        ],
+        "additional_information": {"custom_details": metadata},
+    }
+
+
+def _ensure_group(client: Any, settings: Settings) -> None:
+    try:
+        client.describe_model_package_group(ModelPackageGroupName=settings.prefix)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
+            raise
+        tags = [tag for tag in jobs.tags(settings, "") if tag["Key"] != "Execution"]
+        client.create_model_package_group(ModelPackageGroupName=settings.prefix, Tags=tags)

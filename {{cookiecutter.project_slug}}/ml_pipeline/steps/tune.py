@@ -1,0 +1,191 @@
+"""Tune: SageMaker Automatic Model Tuning on the managed XGBoost container."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+
+from ml_pipeline import jobs, storage
+from ml_pipeline.settings import Settings
+
+METRICS = {"binary": "auc", "multiclass": "mlogloss", "regression": "rmse"}
+OBJECTIVES = {"binary": "binary:logistic", "multiclass": "multi:softprob", "regression": "reg:squarederror"}
+# What XGBoost's container maximises; it minimises its other metrics.
+MAXIMISED = {
+    "accuracy",
+    "auc",
+    "aucpr",
+    "balanced_accuracy",
+    "f1",
+    "f1_binary",
+    "f1_macro",
+    "map",
+    "ndcg",
+    "r2",
+}
+MAXIMISED |= {f"{kind}{average}" for kind in ("precision", "recall") for average in ("", "_macro", "_micro")}
+OWN_TRAINING_ONLY = {"device", "nthread"}
+
+
+def tune(xgboost_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
+    """Best hyperparameters found, on top of the fixed ones; with 0 trials the fixed ones alone.
+
+    Returns summary, job (its name, or None), best (XGBoost's names, num_round among them), tuning_uri (all trials).
+    Raises jobs.JobFailed with SageMaker's reason.
+    """
+    fixed = dict(settings.train.hyperparameters)
+    classes = len(
+        storage.read_json(settings.uri(execution_id, "process", "feature_spec.json"))["target"]["classes"]
+    )
+    static = fixed | {"objective": OBJECTIVES[settings.data.problem]}
+    if settings.data.problem == "multiclass":
+        static["num_class"] = classes
+    tuning: dict[str, Any] = {"job": None, "best": static, "objective": None, "trials": []}
+    if settings.tune.trials:
+        tuning = _searched(xgboost_uri, execution_id, static, settings)
+    tuning_uri = settings.uri(execution_id, "tune", "tuning.json")
+    storage.write_json(tuning_uri, tuning)
+    summary = _summary(tuning)
+    print(f"Tune: {summary}", flush=True)
+    return {"summary": summary, "job": tuning["job"], "best": tuning["best"], "tuning_uri": tuning_uri}
+
+
+def _searched(
+    xgboost_uri: str, execution_id: str, static: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
+    request = tuning_request(xgboost_uri, execution_id, static, settings)
+    name = f"{settings.project.slug[:13]}-{settings.env[0]}-{execution_id}"
+    job = jobs.run("tuning", name, request, settings.tune.max_runtime_seconds + 600)
+    trials = _trials(job["HyperParameterTuningJobName"])
+    best = static | _numbers(job["BestTrainingJob"]["TunedHyperParameters"])
+    objective = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
+    return {"job": job["HyperParameterTuningJobName"], "best": best, "objective": objective, "trials": trials}
+
+
+def tuning_request(
+    xgboost_uri: str, execution_id: str, static: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
+    """CreateHyperParameterTuningJob request without its name. All numbers in it are strings, as the API wants them."""
+    tune = settings.tune
+    metric = (tune.objective or f"validation:{METRICS[settings.data.problem]}").removeprefix("validation:")
+    request: dict[str, Any] = {
+        "HyperParameterTuningJobConfig": {
+            "Strategy": tune.strategy,
+            "HyperParameterTuningJobObjective": {
+                "Type": "Maximize" if metric in MAXIMISED else "Minimize",
+                "MetricName": f"validation:{metric}",
+            },
+            "ResourceLimits": {
+                "MaxNumberOfTrainingJobs": tune.trials,
+                "MaxParallelTrainingJobs": min(tune.parallel, tune.trials),
+                "MaxRuntimeInSeconds": tune.max_runtime_seconds,
+            },
+            "ParameterRanges": _ranges(tune.ranges),
+            "TrainingJobEarlyStoppingType": tune.early_stopping,
+            "RandomSeed": tune.seed,
+        },
+        "TrainingJobDefinition": _trial(
+            xgboost_uri, execution_id, static | {"eval_metric": metric}, settings
+        ),
+        "Tags": jobs.tags(settings, execution_id),
+    }
+    if tune.warm_start_parents:
+        request["WarmStartConfig"] = {
+            "ParentHyperParameterTuningJobs": [
+                {"HyperParameterTuningJobName": name} for name in tune.warm_start_parents
+            ],
+            "WarmStartType": tune.warm_start_type,
+        }
+    return request
+
+
+def _ranges(ranges: Any) -> dict[str, list[dict[str, str]]]:
+    integers, floats = [], []
+    for name, (low, high, scaling) in ranges.items():
+        whole = isinstance(low, int) and isinstance(high, int)
+        entry = {"Name": name, "MinValue": str(low), "MaxValue": str(high), "ScalingType": scaling}
+        (integers if whole else floats).append(entry)
+    return {"IntegerParameterRanges": integers, "ContinuousParameterRanges": floats}
+
+
+def _trial(xgboost_uri: str, execution_id: str, static: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """One trial: the managed container in algorithm mode, which cannot resume, so without checkpoints."""
+    tune = settings.tune
+    hyperparameters = {
+        "tree_method": "hist",
+        "seed": settings.train.seed,
+        "early_stopping_rounds": settings.train.early_stopping_rounds,
+        "save_model_on_termination": "true",
+        **{name: value for name, value in static.items() if name not in OWN_TRAINING_ONLY},
+    }
+    stopping = {"MaxRuntimeInSeconds": tune.trial_max_runtime_seconds}
+    if tune.spot:
+        stopping["MaxWaitTimeInSeconds"] = tune.trial_max_wait_seconds
+    return {
+        "StaticHyperParameters": {k: str(v) for k, v in hyperparameters.items() if k not in tune.ranges},
+        "AlgorithmSpecification": {"TrainingImage": settings.xgboost_image_uri, "TrainingInputMode": "File"},
+        "RoleArn": settings.role_arn,
+        "InputDataConfig": [_channel(name, f"{xgboost_uri}/{name}/") for name in ("train", "validation")],
+        "OutputDataConfig": {"S3OutputPath": settings.uri(execution_id, "tune", "models")},
+        "ResourceConfig": {
+            "InstanceType": tune.instance_type,
+            "InstanceCount": 1,
+            "VolumeSizeInGB": settings.compute.volume_gb,
+        },
+        "StoppingCondition": stopping,
+        "EnableManagedSpotTraining": tune.spot,
+        "RetryStrategy": {"MaximumRetryAttempts": 2},
+    }
+
+
+def _channel(name: str, uri: str) -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {
+        "ChannelName": name,
+        "DataSource": {"S3DataSource": source},
+        "ContentType": "text/csv",
+        "InputMode": "File",
+    }
+
+
+def _trials(job: str) -> list[dict[str, Any]]:
+    pages = (
+        boto3.client("sagemaker")
+        .get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+        .paginate(HyperParameterTuningJobName=job, SortBy="CreationTime", SortOrder="Ascending")
+    )
+    return [_row(trial) for page in pages for trial in page["TrainingJobSummaries"]]
+
+
+def _row(trial: dict[str, Any]) -> dict[str, Any]:
+    started, ended = trial.get("TrainingStartTime"), trial.get("TrainingEndTime")
+    return {
+        "name": trial["TrainingJobName"],
+        "status": trial["TrainingJobStatus"],
+        "objective": trial.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value"),
+        "hyperparameters": _numbers(trial["TunedHyperParameters"]),
+        "seconds": (ended - started).total_seconds() if started and ended else None,
+    }
+
+
+def _numbers(hyperparameters: dict[str, str]) -> dict[str, int | float | str]:
+    return {name: _number(value.strip('"')) for name, value in hyperparameters.items()}
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _summary(tuning: dict[str, Any]) -> str:
+    if tuning["job"] is None:
+        return "skipped (0 trials), fixed hyperparameters"
+    values = [trial["objective"] for trial in tuning["trials"] if trial["objective"] is not None]
+    name = tuning["objective"]
+    best = max(values) if name.removeprefix("validation:") in MAXIMISED else min(values)
+    return f"{len(tuning['trials'])} trials, best {name} {best:.4f} ({tuning['job']})"

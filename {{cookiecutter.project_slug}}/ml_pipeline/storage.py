@@ -1,0 +1,81 @@
+"""Objects in S3 by URI: bytes, JSON and parquet."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pandas as pd
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`. Raises ValueError for anything else."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise ValueError(f"expected s3://bucket/key, got {uri!r}")
+    return bucket, key
+
+
+def read_bytes(uri: str) -> bytes:
+    bucket, key = split_uri(uri)
+    return _s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def write_bytes(uri: str, content: bytes) -> None:
+    bucket, key = split_uri(uri)
+    _s3().put_object(Bucket=bucket, Key=key, Body=content)
+
+
+def read_json(uri: str) -> Any:
+    return json.loads(read_bytes(uri))
+
+
+def write_json(uri: str, value: Any) -> None:
+    """Writes strict JSON. Raises ValueError for NaN and infinities, which JSON does not have."""
+    write_bytes(uri, json.dumps(value, indent=1, allow_nan=False).encode())
+
+
+def read_parquet(uri: str) -> pd.DataFrame:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "frame.parquet")
+        download(uri, path)
+        return pd.read_parquet(path)
+
+
+def write_parquet(uri: str, frame: pd.DataFrame) -> None:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    write_bytes(uri, buffer.getvalue())
+
+
+def download(uri: str, path: Path) -> None:
+    bucket, key = split_uri(uri)
+    _s3().download_file(bucket, key, str(path))
+
+
+def upload(path: Path, uri: str) -> None:
+    bucket, key = split_uri(uri)
+    _s3().upload_file(str(path), bucket, key)
+
+
+def list_uris(prefix_uri: str) -> list[tuple[str, int]]:
+    """(URI, size in bytes) of every object whose key begins with the prefix, in key order."""
+    bucket, prefix = split_uri(prefix_uri)
+    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [
+        (f"s3://{bucket}/{item['Key']}", item["Size"]) for page in pages for item in page.get("Contents", [])
+    ]
+
+
+def mark_success(prefix_uri: str) -> None:
+    """Writes `_SUCCESS`, the last object of a folder: without it the folder is incomplete."""
+    write_bytes(f"{prefix_uri}/_SUCCESS", b"")
+
+
+def _s3() -> Any:
+    return boto3.client("s3")
