@@ -60,13 +60,13 @@ OPERATIONS = {
 class SageMaker:
     """The API of one server.
 
-    Keys of the records: jobs, models, groups and pipelines by name; ModelPackage and PipelineExecution by ARN;
+    Keys of the records: jobs, models, groups and pipelines by name; ModelPackage, PipelineExecution by ARN;
     PipelineExecutionStep by any unique name, with `_execution`, the ARN of its execution.
-    PipelineExecution holds `_pipeline` (name), `_definition` (text, as it was at the start) and `_parameters`
-    (value by name, defaults included). A tuning job's trial is a TrainingJob with its `TuningJobArn`, and with
+    PipelineExecution holds `_pipeline` (name), `_definition` (text, as it was at the start), `_parameters`
+    (value by name, defaults included). A tuning job's trial is a TrainingJob with its `TuningJobArn` and
     the members of HyperParameterTrainingJobSummary.
-    Stop operations set the status Stopping, RetryPipelineExecution sets Executing, before they call the module
-    that does it.
+    Stop operations set the status Stopping, RetryPipelineExecution sets Executing, before they call the
+    module that does it.
     """
 
     def __init__(self, state: State, endpoint: str, account: str, region: str) -> None:

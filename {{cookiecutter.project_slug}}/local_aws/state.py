@@ -5,16 +5,38 @@ import os
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 FORMAT = 1
 SAVE_DELAY_SECONDS = 0.5
-OURS = ("records.json", "objects.json", "objects", "jobs", "logs")
+OURS = ("records.json", "objects.pickle", "objects", "jobs", "logs")
 
 
 class StateError(Exception):
     """The state folder cannot be used; the message names folder and remedy."""
+
+
+class SavedLater:
+    """Calls `write` on demand, and in a thread of its own soon after a change; never twice at a time."""
+
+    def __init__(self, write: Callable[[], None], name: str) -> None:
+        self._write, self._dirty, self._writing = write, threading.Event(), threading.Lock()
+        threading.Thread(target=self._run, name=f"save {name}", daemon=True).start()
+
+    def changed(self) -> None:
+        self._dirty.set()
+
+    def save(self) -> None:
+        with self._writing:
+            self._dirty.clear()
+            self._write()
+
+    def _run(self) -> None:
+        while self._dirty.wait():
+            time.sleep(SAVE_DELAY_SECONDS)
+            self.save()
 
 
 class State:
@@ -30,13 +52,11 @@ class State:
         self.changed = threading.Condition(self.lock)
         self._records: dict[str, dict[str, dict]] = {}
         self._texts: dict[tuple[str, str], str] = {}
-        self._dirty = threading.Event()
-        self._saving = threading.Lock()
         if fresh and self.folder.exists():
             _empty(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._load()
-        threading.Thread(target=self._save_when_changed, name="state", daemon=True).start()
+        self._saver = SavedLater(self._write, "state")
 
     @property
     def path(self) -> Path:
@@ -84,7 +104,7 @@ class State:
             self._touch()
 
     def wait(self, kind: str, name: str, until: Callable[[dict], bool], timeout: float | None = None) -> dict:
-        """The record once `until(record)` holds; TimeoutError after `timeout` seconds, KeyError when absent."""
+        """The record once `until(record)` holds; TimeoutError when too late, KeyError when absent."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.changed:
             while not until(record := self.get(kind, name)):
@@ -96,6 +116,9 @@ class State:
 
     def save(self) -> None:
         """Writes all records to the state folder, atomically."""
+        self._saver.save()
+
+    def _write(self) -> None:
         with self._saving:
             self._dirty.clear()
             with self.lock:
@@ -106,13 +129,8 @@ class State:
             replace_file(self.path, body.encode())
 
     def _touch(self) -> None:
-        self._dirty.set()
+        self._saver.changed()
         self.changed.notify_all()
-
-    def _save_when_changed(self) -> None:
-        while self._dirty.wait():
-            time.sleep(SAVE_DELAY_SECONDS)
-            self.save()
 
     def _load(self) -> None:
         if not self.path.exists():
@@ -124,7 +142,7 @@ class State:
 
 def replace_file(path: Path, body: bytes) -> None:
     """Writes `body` to `path` so that a reader, or a crash, sees the old bytes or the new ones."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     with partial.open("wb") as file:
         file.write(body)
         file.flush()

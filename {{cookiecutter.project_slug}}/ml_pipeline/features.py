@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from ml_pipeline.settings import Data
 
 VERSION = 1
-UNKNOWN = -1.0  # code of a category that the training split does not hold
-MISSING = -2.0  # code of a category cell without a value
+UNKNOWN = -1  # code of a category that the training split does not hold
+MISSING = -2  # code of a category cell without a value
 _WHOLE = re.compile(r"(-?\d+)\.0+")
+_SCALARS = {str, bool, int, float, type(None)}
 
 
 class SpecError(ValueError):
@@ -32,6 +33,17 @@ class RowError(ValueError):
     def __init__(self, row: int, column: str, problem: str) -> None:
         super().__init__(f"row {row}, column {column}: {problem}")
         self.row, self.column, self.problem = row, column, problem
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A text column as its distinct words (objects, str or None) and each row's place among them."""
+
+    words: np.ndarray
+    places: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
 
 
 @dataclass(frozen=True)
@@ -58,8 +70,10 @@ class Category:
     name: str
     categories: tuple[str, ...]
 
-    def encode(self, values: np.ndarray, missing: Iterable[str]) -> np.ndarray:
+    def encode(self, values: np.ndarray | Texts, missing: Iterable[str]) -> np.ndarray:
         """float64, shape (n,). Raises RowError for a cell that is no scalar."""
+        if isinstance(values, Texts):
+            return self.encode(values.words, missing)[values.places]
         places = {category: float(place) for place, category in enumerate(self.categories)}
         texts = parse_texts(values, missing, self.name, self.categories)
         codes = {text: MISSING if text is None else places.get(text, UNKNOWN) for text in set(texts)}
@@ -82,7 +96,7 @@ class Target:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """What turns raw columns into the model's input. missing: texts that mean "no value", besides the empty one."""
+    """What turns raw columns into the model's input. missing: texts that mean "no value", beside ""."""
 
     ids: tuple[str, ...]
     features: tuple[Feature, ...]
@@ -93,11 +107,12 @@ class FeatureSpec:
     def names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
 
-    def encode(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    def encode(self, columns: Mapping[str, np.ndarray | Texts]) -> np.ndarray:
         """Model input, float32, shape (n, features).
 
-        columns: by name, shape (n,); numbers, or objects (text, None). A category that was not in the training data
-        becomes -1, a missing one -2. Raises KeyError for an absent column, RowError for a cell that cannot be read.
+        columns: by name, shape (n,): numbers, or objects (text, None). Categories that were not in the
+        training data become -1, missing ones -2. Raises KeyError for an absent column, RowError for a cell
+        that cannot be read.
         """
         first = columns[self.names[0]]
         encoded = np.empty((len(first), len(self.features)), np.float32)
@@ -108,7 +123,7 @@ class FeatureSpec:
         return encoded
 
     def encode_label(self, labels: np.ndarray) -> np.ndarray:
-        """float64, shape (n,): place of the class (binary: 1 = positive), or the number itself for regression.
+        """float64, shape (n,): place of the class (binary: 1 = positive); for regression the number itself.
 
         Raises RowError for a label that is missing or none of the classes.
         """
@@ -130,7 +145,7 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> FeatureSpec:
-        """The specification in the text. Raises SpecError for another version or anything but such a document."""
+        """The specification in the text. Raises SpecError for another version and anything else."""
         try:
             document = json.loads(text)
             version = document.pop("version")
@@ -159,7 +174,7 @@ def fit(frame: pd.DataFrame, data: Data) -> FeatureSpec:
     names = [str(name) for name in frame.columns if name not in left_out]
     if not names:
         raise SpecError(
-            f"no column is left as a feature (settings.toml, [data]); left out: {', '.join(left_out)}"
+            f"no column is left as a feature (settings.toml, [data]); left out: {', '.join(sorted(left_out))}"
         )
     for name in names:
         if frame[name].isna().all():
@@ -169,7 +184,9 @@ def fit(frame: pd.DataFrame, data: Data) -> FeatureSpec:
             )
     numbers = [name for name in names if frame[name].dtype.kind in "iuf"]
     categories = [name for name in names if name not in numbers]
-    fitted: dict[str, Feature] = _fit_numbers(frame, numbers) | _fit_categories(frame, categories)
+    fitted: dict[str, Feature] = _fit_numbers(frame, numbers) | _fit_categories(
+        frame, categories, data.missing
+    )
     target = _fit_target(frame[data.target].to_numpy(object), data)
     return FeatureSpec(data.ids, tuple(fitted[name] for name in names), target, tuple(data.missing))
 
@@ -189,7 +206,7 @@ def parse_numbers(values: np.ndarray, missing: Iterable[str], column: str) -> np
                 numbers[place] = _number(value, markers)
             except (TypeError, ValueError, OverflowError):
                 raise RowError(place + 1, column, f"{value!r} is not a number") from None
-    numeric_markers = [float(marker) for marker in markers if _is_number(marker)]
+    numeric_markers = [float(marker) for marker in markers if is_number(marker)]
     if numeric_markers:
         numbers = np.where(np.isin(numbers, numeric_markers), np.nan, numbers)
     infinite = np.flatnonzero(np.isinf(numbers))
@@ -203,25 +220,120 @@ def parse_texts(
 ) -> list[str | None]:
     """Canonical texts, None for missing. Raises RowError for a list or an object.
 
-    known: spellings that true and false take (True, TRUE), where the training data were written by another tool.
+    known: texts to be met; they tell how true and false are spelled (True, TRUE) when the cells are booleans.
     """
-    markers = frozenset(missing) | {""}
+    markers = frozenset(map(canonical_text, missing)) | {""}
     spelling = {text.lower(): text for text in known if text.lower() in ("true", "false")}
-    texts = values.tolist()
-    try:
-        canonical = (
-            {(type(text), text): _text(text, markers, spelling) for text in set(texts)} if texts else {}
-        )
-        if set(map(type, texts)) <= {str}:
-            return [canonical[str, text] for text in texts]
-        return [_text(text, markers, spelling) for text in texts]
-    except TypeError:
-        place = next(place for place, text in enumerate(texts) if isinstance(text, list | dict))
-        raise RowError(place + 1, column, f"{texts[place]!r} is not a text") from None
+    cells = values.tolist()
+    types = set(map(type, cells))
+    for place, cell in enumerate(cells if not types <= _SCALARS else ()):
+        if not isinstance(cell, tuple(_SCALARS)):
+            raise RowError(place + 1, column, f"{cell!r} is not a text")
+    if (
+        len(types & {bool, int, float}) > 1
+    ):  # 1 == 1.0 == True, which a table of distinct cells cannot tell apart
+        return [_text(cell, markers, spelling) for cell in cells]
+    distinct = {cell: _text(cell, markers, spelling) for cell in set(cells)}
+    return list(map(distinct.__getitem__, cells))
 
 
 def canonical_text(text: str) -> str:
-    """The text with single spaces and whole numbers without `.0`, so that " 1.0" in one file is "1" in another."""
+    """The text with single spaces, and whole numbers without `.0`: " 1.0" in one file is "1" in another."""
     text = " ".join(text.split())
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else text
+
+
+def is_number(text: str) -> bool:
+    """Whether the text reads as a number, infinities and NaN included."""
+    try:
+        return "_" not in text and float(text) is not None
+    except ValueError:
+        return False
+
+
+def _number(cell: object, markers: frozenset[str]) -> float:
+    if cell is None:
+        return math.nan
+    if isinstance(cell, str):
+        text = cell.strip()
+        if text in markers:
+            return math.nan
+        if "_" in text:  # float() would take 1_000, no other reader of CSV does
+            raise ValueError
+        return float(text)
+    if isinstance(cell, bool) or not isinstance(cell, int | float):
+        raise TypeError
+    return float(cell)
+
+
+def _text(cell: object, markers: frozenset[str], spelling: Mapping[str, str]) -> str | None:
+    if cell is None or cell != cell:
+        return None
+    if isinstance(cell, bool):
+        word = str(cell).lower()
+        return spelling.get(word, word)
+    text = canonical_text(str(cell))
+    return None if text in markers else text
+
+
+def _all_known(
+    codes: np.ndarray, unknown: np.ndarray, labels: np.ndarray, column: str, allowed: str
+) -> np.ndarray:
+    rows = np.flatnonzero(unknown)
+    if len(rows):
+        raise RowError(int(rows[0]) + 1, column, f"label must be {allowed}, got {labels[rows[0]]!r}")
+    return codes
+
+
+def _fit_numbers(frame: pd.DataFrame, names: list[str]) -> dict[str, Number]:
+    if not names:
+        return {}
+    from sklearn.impute import SimpleImputer  # here, because serving starts without scikit-learn
+    from sklearn.preprocessing import RobustScaler
+
+    values = frame[names].to_numpy(np.float64)
+    imputer = SimpleImputer(strategy="median").fit(values)
+    scaler = RobustScaler().fit(imputer.transform(values))
+    columns = zip(names, imputer.statistics_, scaler.center_, scaler.scale_, strict=True)
+    return {name: Number(name, *map(float, fitted)) for name, *fitted in columns}
+
+
+def _fit_categories(frame: pd.DataFrame, names: list[str], missing: Iterable[str]) -> dict[str, Category]:
+    if not names:
+        return {}
+    from sklearn.preprocessing import OrdinalEncoder
+
+    texts = [parse_texts(frame[name].to_numpy(object), missing, name) for name in names]
+    values = np.array([[math.nan if text is None else text for text in column] for column in texts], object).T
+    encoder = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=UNKNOWN, encoded_missing_value=MISSING
+    ).fit(values)
+    present = [tuple(text for text in found if isinstance(text, str)) for found in encoder.categories_]
+    return {name: Category(name, found) for name, found in zip(names, present, strict=True)}
+
+
+def _fit_target(labels: np.ndarray, data: Data) -> Target:
+    if data.problem == "regression":
+        return Target(data.target, data.problem, (), "")
+    positive = canonical_text(data.positive)
+    classes = sorted({text for text in parse_texts(labels, data.missing, data.target) if text is not None})
+    if data.problem == "binary":
+        classes.sort(key=lambda label: label == positive)
+    return Target(data.target, data.problem, tuple(classes), positive)
+
+
+def _from_document(document: dict[str, Any]) -> FeatureSpec:
+    features = []
+    for item in document["features"]:
+        fields = {key: tuple(value) if key == "categories" else value for key, value in item.items()}
+        features.append(KINDS[fields.pop("kind")](**fields))
+    target = Target(**document["target"] | {"classes": tuple(document["target"]["classes"])})
+    others = {key: tuple(value) for key, value in document.items() if key not in ("features", "target")}
+    spec = FeatureSpec(features=tuple(features), target=target, **others)
+    numbers = [x for f in features if isinstance(f, Number) for x in (f.median, f.center, f.scale)]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("a number is not finite")
+    if not features or len(set(spec.names)) < len(features):
+        raise ValueError("feature names must be there and differ")
+    return spec

@@ -105,7 +105,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
     return Pipeline(
         name=f"{settings.prefix}-train",
         parameters=list(parameters.values()),
-        steps=[gate],
+        steps=list(dict.fromkeys([processed, tuned, trained, transformed, evaluated, measured, gate])),
         sagemaker_session=session,
         pipeline_definition_config=PipelineDefinitionConfig(use_custom_job_prefix=True),
     )

@@ -1,0 +1,89 @@
+"""settings.toml is validated once, whole, and every refusal says where, what and what instead."""
+
+import pytest
+
+from ml_pipeline import settings
+
+
+@pytest.fixture
+def load(project, tmp_path):
+    text = (project / settings.FILE).read_text(encoding="utf-8")
+
+    def loaded(old="", new="", env="local"):
+        assert old in text
+        path = tmp_path / settings.FILE
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        return settings.load(env, path)
+
+    return loaded
+
+
+def test_the_shipped_settings_are_valid_in_every_environment(load):
+    assert [load(env=env).env for env in settings.ENVIRONMENTS] == list(settings.ENVIRONMENTS)
+
+
+def test_an_environment_overrides_single_values_and_keeps_the_rest(load):
+    local, prod = load(), load(env="prod")
+    assert (local.tune.trials, prod.tune.trials) == (4, 20)
+    assert prod.tune.ranges == local.tune.ranges
+
+
+def test_whole_number_ranges_stay_whole_numbers(load):
+    low, high, _ = load().tune.ranges["max_depth"]
+    assert type(low) is int and type(high) is int
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("trials = 4", "trails = 4", "unknown key trails (settings.toml, [tune]); did you mean trials?"),
+        ("trials = 4 ", "", "trials is missing (settings.toml, [tune])"),
+        ("trials = 4", 'trials = "4"', "trials must be a whole number, got '4' (settings.toml, [tune])"),
+        ("trials = 4", "trials = -1", "trials must be in [0, 750], got -1 (settings.toml, [tune])"),
+        ("[gate]", "[gates]", "unknown key gates (settings.toml); did you mean gate?"),
+        (
+            'problem = "binary"',
+            'problem = "bin"',
+            "problem must be one of binary, multiclass, regression, got 'bin' (settings.toml, [data])",
+        ),
+        (
+            "max_wait_seconds = 7200",
+            "max_wait_seconds = 600",
+            "max_wait_seconds must be at least max_runtime_seconds (3600), got 600 (settings.toml, [train])",
+        ),
+        (
+            "trial_max_wait_seconds = 2400",
+            "trial_max_wait_seconds = 60",
+            "trial_max_wait_seconds must be at least trial_max_runtime_seconds (1200), got 60",
+        ),
+        ('facets = ["sex"]', 'facets = ["approved"]', "facets must be another column than target, got 'approved'"),
+        ("test_fraction = 0.20", "test_fraction = 0.9", "must be above 0 and leave rows to train on, got 0.16 and 0.9"),
+        ('method = "stratified"', 'method = "by_key"', "key must be the column that method = by_key needs, got ''"),
+        ("[env.prod.tune]", "[env.production.tune]", "unknown key production (settings.toml, [env]); known are: local, dev, staging, prod"),
+        ("eta = [0.02, 0.3", "eta = [0.3, 0.02", "eta must be from a lower to a higher number, got [0.3, 0.02]"),
+        ("num_round = 400", "num_round = 0", "num_round must be a whole number of rounds, at least 1, got 0"),
+        ('facets = ["sex"]', "facets = sex", "settings.toml is not valid TOML"),
+        ("[gate.bias] ", "[gate.bias]\nDPPL = [0.1, -0.1]", "DPPL must be [lowest, highest], got [0.1, -0.1]"),
+        ("[tags] ", "[tags]\nteam = 1 ", "team must be a text, got 1 (settings.toml, [tags])"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_place_and_what_is_allowed(load, old, new, message):
+    with pytest.raises(settings.SettingsError) as refused:
+        load(old, new)
+    assert message in str(refused.value)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(settings.SettingsError, match="run this in the project's folder"):
+        settings.load("local", tmp_path / "settings.toml")
+
+
+def test_names_follow_slug_environment_account_and_region(load):
+    from dataclasses import replace
+
+    made = replace(load(env="staging"), account="111122223333", image_tag="abc")
+    slug, region = made.project.slug, made.region
+    assert made.bucket == f"{slug}-staging-111122223333-{region}"
+    assert made.role_arn == f"arn:aws:iam::111122223333:role/{slug}-staging-execution"
+    assert made.image_uri == f"111122223333.dkr.ecr.{region}.amazonaws.com/{slug}-staging:abc"
+    assert made.uri("exec1", "train", "model.tar.gz") == f"s3://{made.bucket}/executions/exec1/train/model.tar.gz"

@@ -1,0 +1,136 @@
+"""The command: one local AWS, until SIGTERM or SIGINT."""
+
+import argparse
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from multiprocessing import forkserver
+from pathlib import Path
+
+HOST = "127.0.0.1"
+BACKLOG = 256
+PARENT_CHECK_SECONDS = 0.5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0 after a signal; 2 for a bad option, a port in use or an unreadable state folder."""
+    started = time.monotonic()
+    options = parser().parse_args(arguments)
+    try:
+        listening = listen(options.port)
+    except OSError as error:
+        return refused(f"port {options.port} cannot be used ({error.strerror}): choose another with --port")
+    endpoint = f"http://{HOST}:{listening.getsockname()[1]}"
+    os.environ.update(environment(endpoint, options.region))
+    start_fork_server()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return serve(options, listening, endpoint, stop, started)
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser("python -m local_aws", description="An AWS on this machine, for tests.")
+    result.add_argument("--port", type=int, default=4566, help="0 takes a free one (default: 4566)")
+    result.add_argument("--state", type=Path, default=Path(".local_aws"), help="folder (default: .local_aws)")
+    result.add_argument("--fresh", action="store_true", help="forget what the state folder holds")
+    result.add_argument("--region", default="us-east-1", help="default: us-east-1")
+    result.add_argument("--with-parent", action="store_true", help="end when the starting process ends")
+    return result
+
+
+def listen(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((HOST, port))
+    listening.listen(BACKLOG)
+    return listening
+
+
+def environment(endpoint: str, region: str) -> dict[str, str]:
+    """What this process and the jobs talk to: this server, with keys that are worth nothing elsewhere.
+
+    Drops what could send a client elsewhere: other AWS settings and proxies of `os.environ`.
+    """
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "AKIALOCALAWS00000000",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "*",
+    }
+
+
+def start_fork_server() -> None:
+    """Starts the process that jobs are forked from; it loads the SDK while this one loads moto."""
+    multiprocessing.set_forkserver_preload(["local_aws.preload"])
+    forkserver.ensure_running()
+
+
+def serve(
+    options: argparse.Namespace,
+    listening: socket.socket,
+    endpoint: str,
+    stop: threading.Event,
+    started: float,
+) -> int:
+    # Loaded here: with moto it takes a second, in which the fork server works too.
+    from moto.core import DEFAULT_ACCOUNT_ID
+
+    from local_aws.sagemaker import SageMaker
+    from local_aws.server import Front, http_server
+    from local_aws.state import State, StateError
+
+    try:
+        state = State(options.state, options.fresh)
+        api = SageMaker(state, endpoint, DEFAULT_ACCOUNT_ID, options.region)
+        front = Front(api)
+    except StateError as error:
+        return refused(str(error))
+    api.fail_interrupted()
+    server = http_server(front, listening)
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    seconds = time.monotonic() - started
+    print(f"local AWS ready at {endpoint} in {seconds:.1f} s, state in {state.folder}", flush=True)
+    wait(stop, options.with_parent)
+    end(front, server)
+    return 0
+
+
+def wait(stop: threading.Event, with_parent: bool) -> None:
+    """Returns when `stop` is set or, with_parent, when the process that started this one has ended."""
+    parent = os.getppid()
+    while not stop.wait(PARENT_CHECK_SECONDS):
+        if with_parent and os.getppid() != parent:
+            return
+
+
+def end(front, server) -> None:
+    """Stops what runs, while it is still answered; then saves. A second signal ends the process at once."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    front.api.executions.stop_all(front.api)
+    front.api.jobs.stop_all(front.api)
+    server.shutdown()
+    front.api.state.save()
+    front.s3.save()
+
+
+def refused(message: str) -> int:
+    print(f"local AWS: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

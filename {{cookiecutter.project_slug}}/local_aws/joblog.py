@@ -1,0 +1,143 @@
+"""A job's log: from its file to CloudWatch Logs, and the metrics that its lines hold."""
+
+import math
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+BATCH_EVENTS, BATCH_BYTES, EVENT_BYTES = 10_000, 1_000_000, 250_000
+FLUSH_SECONDS = 1.0
+READ_BYTES = 1 << 20
+# The agent that carries a container's output to CloudWatch writes a tab as #011, and AWS's expressions expect it so.
+ESCAPED_TAB = "#011"
+XGBOOST_METRIC = re.compile(r"\t(train|validation)-([^:\s]+):(\S+)")
+XGBOOST_ROUND = re.compile(r"^\[\d+\]\t")
+
+
+class JobLog:
+    """Follows a log file and carries it to a CloudWatch Logs stream."""
+
+    def __init__(self, logs: Any, group: str, stream: str, path: Path) -> None:
+        self._logs, self._group, self._stream = logs, group, stream
+        self._path, self._offset, self._rest = path, 0, b""
+        self._events: list[dict] = []
+        self._flushed = 0.0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        self._open_stream()
+
+    def pump(self) -> list[str]:
+        """The complete lines written since the last call."""
+        lines: list[str] = []
+        while chunk := self._read():
+            *complete, self._rest = (self._rest + chunk).split(b"\n")
+            lines += [line.decode(errors="replace").rstrip("\r") for line in complete]
+        self._add(lines)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flush()
+        return lines
+
+    def finish(self) -> list[str]:
+        """The last lines, an unfinished one included, once all of the log is in CloudWatch."""
+        lines = self.pump()
+        if self._rest:
+            last, self._rest = self._rest.decode(errors="replace"), b""
+            self._add([last])
+            lines.append(last)
+        self._flush()
+        return lines
+
+    def write(self, line: str) -> None:
+        """Adds a line of the platform's own to the log file."""
+        with self._path.open("a") as file:
+            file.write(line + "\n")
+
+    def _read(self) -> bytes:
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            chunk = file.read(READ_BYTES)
+        self._offset += len(chunk)
+        return chunk
+
+    def _open_stream(self) -> None:
+        try:
+            self._logs.create_log_group(logGroupName=self._group)
+        except self._logs.exceptions.ResourceAlreadyExistsException:
+            pass  # every job but the first of its kind
+        self._logs.create_log_stream(logGroupName=self._group, logStreamName=self._stream)
+
+    def _add(self, lines: list[str]) -> None:
+        now = int(time.time() * 1000)
+        for line in filter(None, lines):
+            for start in range(0, len(line), EVENT_BYTES):
+                self._events.append({"timestamp": now, "message": line[start : start + EVENT_BYTES]})
+
+    def _flush(self) -> None:
+        self._flushed = time.monotonic()
+        while self._events:
+            batch = _batch(self._events)
+            self._logs.put_log_events(
+                logGroupName=self._group, logStreamName=self._stream, logEvents=self._events[:batch]
+            )
+            del self._events[:batch]
+
+
+def _batch(events: list[dict]) -> int:
+    """How many of `events` fit into one PutLogEvents request."""
+    size = 0
+    for count, event in enumerate(events[:BATCH_EVENTS]):
+        size += 4 * len(event["message"]) + 26
+        if size > BATCH_BYTES and count:
+            return count
+    return min(len(events), BATCH_EVENTS)
+
+
+class Metrics:
+    """The values that a job's log lines hold, by metric.
+
+    definitions: name to regular expression with one group. Those of the built-in XGBoost are implicit:
+    `<channel>:<metric>` of each round's line.
+    """
+
+    def __init__(self, definitions: list[dict], xgboost: bool) -> None:
+        self._definitions = [(each["Name"], re.compile(each["Regex"])) for each in definitions]
+        self._xgboost = xgboost
+        self.history: dict[str, list[float]] = {}
+        self._stamps: dict[str, float] = {}
+
+    def read(self, lines: list[str]) -> bool:
+        """Whether `lines` held a value."""
+        found = [value for line in lines for value in self._values(line)]
+        for name, text in found:
+            number = _number(text)
+            if number is not None:
+                self.history.setdefault(name, []).append(number)
+                self._stamps[name] = time.time()
+        return bool(found)
+
+    def final(self) -> list[dict]:
+        """FinalMetricDataList: the latest value of each metric."""
+        return [
+            {"MetricName": name, "Value": values[-1], "Timestamp": self._stamps[name]}
+            for name, values in self.history.items()
+        ]
+
+    def _values(self, line: str) -> list[tuple[str, str]]:
+        values = []
+        for name, pattern in self._definitions:
+            match = pattern.search(line) or pattern.search(line.replace("\t", ESCAPED_TAB))
+            if match:
+                values.append((name, match.group(1)))
+        if self._xgboost and XGBOOST_ROUND.match(line):
+            values += [(f"{channel}:{name}", text) for channel, name, text in XGBOOST_METRIC.findall(line)]
+        return values
+
+
+def _number(text: str) -> float | None:
+    """The number in `text`; None for what is no finite number, which CloudWatch refuses."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

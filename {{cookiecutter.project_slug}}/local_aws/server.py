@@ -1,0 +1,115 @@
+"""HTTP on loopback: SageMaker's operations are ours, S3's bodies lie in files, moto answers the rest."""
+
+import json
+import socket
+import traceback
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.wrappers import Request, Response
+
+from local_aws.objects import FileS3
+from local_aws.sagemaker import ApiError, SageMaker
+
+JSON = "application/x-amz-json-1.1"
+BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "sts", "tagging")
+ANSWERED = ("sagemaker", "s3", *BY_MOTO)
+
+
+class Handler(MotoRequestHandler):
+    """moto's handler (it keeps S3's metadata headers), in HTTP/1.1 and without a line for each request."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, *args: object) -> None:
+        """Says nothing: a run makes thousands of requests."""
+
+
+class Front:
+    """The WSGI application: one entry for every AWS client."""
+
+    def __init__(self, api: SageMaker) -> None:
+        self.api = api
+        self.moto = DomainDispatcherApplication(create_backend_app)
+        self.s3 = FileS3(self.moto, api.state.folder, api.account)
+
+    def __call__(self, environ: dict, start_response: Callable) -> Any:
+        return self._application(environ)(environ, start_response)
+
+    def _application(self, environ: dict) -> Callable:
+        service = signing_service(environ)
+        if service == "sagemaker":
+            return self._sagemaker(environ)
+        if service == "s3":
+            return self.s3
+        if service in BY_MOTO:
+            return self.moto
+        return _refusal(environ, service)
+
+    def _sagemaker(self, environ: dict) -> Response:
+        prefix, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
+        try:
+            if prefix != "SageMaker":
+                place = environ["PATH_INFO"]
+                raise ApiError("UnknownOperationException", f"The local AWS does not answer {place}")
+            return _json(200, self.api.call(operation, _request(environ)))
+        except ApiError as error:
+            return _json_error(400, error.code, error.message)
+        except Exception as error:  # the client gets an answer, the terminal the traceback
+            traceback.print_exc()
+            return _json_error(500, "InternalFailure", f"{operation}: {error!r} (see the server's output)")
+
+
+def signing_service(environ: dict) -> str | None:
+    """The service a request is signed for, as in its credential scope; None when it is not signed."""
+    _, _, rest = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")
+    query = parse_qs(environ.get("QUERY_STRING", ""))
+    scope = (rest.partition(",")[0] or query.get("X-Amz-Credential", [""])[0]).split("/")
+    return scope[3].lower() if len(scope) == 5 else None
+
+
+def _request(environ: dict) -> dict:
+    body = Request(environ).get_data()
+    try:
+        return json.loads(body or b"{}")
+    except ValueError as error:
+        raise ApiError("SerializationException", f"The request is not JSON: {error}") from error
+
+
+def _refusal(environ: dict, service: str | None) -> Response:
+    if service is None:
+        return _xml_error(403, "MissingAuthenticationToken", "The request is not signed: any key will do")
+    message = f"The local AWS does not answer {service}; it answers {', '.join(ANSWERED)}"
+    if "json" in environ.get("CONTENT_TYPE", "") or "HTTP_X_AMZ_TARGET" in environ:
+        return _json_error(400, "UnknownOperationException", message)
+    return _xml_error(400, "UnknownOperationException", message)
+
+
+def _json(status: int, document: dict) -> Response:
+    return Response(json.dumps(document), status, content_type=JSON)
+
+
+def _json_error(status: int, code: str, message: str) -> Response:
+    response = _json(status, {"__type": code, "message": message})
+    response.headers["x-amzn-errortype"] = code
+    return response
+
+
+def _xml_error(status: int, code: str, message: str) -> Response:
+    error = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+    text = f"<ErrorResponse>{error}<RequestId>local</RequestId></ErrorResponse>"
+    return Response(text, status, content_type="text/xml")
+
+
+def http_server(front: Front, listening: socket.socket) -> BaseWSGIServer:
+    """A server, one thread a request, on a socket that listens already."""
+    host, port = listening.getsockname()
+    return make_server(host, port, front, threaded=True, request_handler=Handler, fd=listening.fileno())

@@ -1,0 +1,136 @@
+"""S3 prefixes to folders and back, object by object, so that memory stays flat whatever their size."""
+
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+GZIP_LEVEL = 1
+
+
+class TransferError(Exception):
+    """Objects that are not there, or do not fit into a folder; the message names the URI."""
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key (or prefix) of `s3://bucket/key`."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise TransferError(f"expected s3://bucket/prefix, got {uri!r}")
+    return bucket, key
+
+
+def list_keys(s3: Any, uri: str) -> Iterator[str]:
+    """Keys of the objects below the prefix, without folder markers. TransferError when there is no such bucket."""
+    bucket, prefix = split_uri(uri)
+    try:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield from (item["Key"] for item in page.get("Contents", []) if not item["Key"].endswith("/"))
+    except ClientError as error:
+        raise TransferError(f"{uri}: {error}") from error
+
+
+def name_below(prefix: str, key: str) -> str:
+    """The file's path in a channel: what SageMaker keeps of `key`.
+
+    A prefix is text, not a folder: `in/tra` also matches `in/train/x`, of which `train/x` is kept.
+    """
+    if prefix.endswith("/") or key.startswith(prefix + "/"):
+        return key[len(prefix) :].lstrip("/")
+    return key[prefix.rfind("/") + 1 :]
+
+
+def download_prefix(s3: Any, uri: str, folder: Path) -> list[Path]:
+    """The files, after every object below `uri` was written into `folder`."""
+    bucket, prefix = split_uri(uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [download(s3, bucket, key, inside(folder, name_below(prefix, key))) for key in list_keys(s3, uri)]
+
+
+def download(s3: Any, bucket: str, key: str, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        shutil.copyfileobj(s3.get_object(Bucket=bucket, Key=key)["Body"], file, 1 << 20)
+    return path
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder/name`. TransferError when a `..` in the key leads out of the folder."""
+    path = folder / name
+    if ".." in Path(name).parts or path == folder:
+        raise TransferError(f"the key {name!r} does not name a file below {folder.name}/")
+    return path
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below `folder`, sorted; none when it does not exist."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def upload_folder(s3: Any, folder: Path, uri: str) -> list[str]:
+    """The URIs of the objects that the files below `folder` became."""
+    base = uri.rstrip("/")
+    return [upload(s3, path, f"{base}/{path.relative_to(folder).as_posix()}") for path in files_below(folder)]
+
+
+def upload(s3: Any, path: Path, uri: str) -> str:
+    bucket, key = split_uri(uri)
+    s3.upload_file(str(path), bucket, key)
+    return uri
+
+
+def upload_archive(s3: Any, folder: Path, archive: Path, uri: str) -> None:
+    """Uploads what lies in `folder` as one tar.gz, written to `archive` first."""
+    with tarfile.open(archive, "w:gz", compresslevel=GZIP_LEVEL) as tar:
+        for path in sorted(folder.iterdir()):
+            tar.add(path, arcname=path.name)
+    upload(s3, archive, uri)
+    archive.unlink()
+
+
+class Checkpoints:
+    """A job's checkpoint folder, kept equal to its S3 prefix: new and changed files go up, deletions too."""
+
+    def __init__(self, s3: Any, folder: Path, uri: str) -> None:
+        self._s3, self._folder, self._uri = s3, folder, uri.rstrip("/") + "/"
+        self._known: dict[Path, tuple[int, int, int]] = {}
+
+    def restore(self) -> None:
+        """Fills the folder with what lies in S3, as on a new instance."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        restored = download_prefix(self._s3, self._uri, self._folder)
+        self._known = {path: _version(path) for path in restored}
+
+    def sync(self) -> None:
+        """Brings S3 to the state of the folder."""
+        present = {path: version for path in files_below(self._folder) if (version := _version(path))}
+        for path, version in present.items():
+            if self._known.get(path) != version and self._uploaded(path):
+                self._known[path] = version
+        for path in self._known.keys() - present.keys():
+            bucket, key = split_uri(self._key(path))
+            self._s3.delete_object(Bucket=bucket, Key=key)
+            del self._known[path]
+
+    def _uploaded(self, path: Path) -> bool:
+        try:
+            upload(self._s3, path, self._key(path))
+        except FileNotFoundError:
+            return False  # renamed or deleted since it was listed: the next sync sees what became of it
+        return True
+
+    def _key(self, path: Path) -> str:
+        return self._uri + path.relative_to(self._folder).as_posix()
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,297 @@
+"""Quality of predictions: metrics with bootstrap intervals, beside what a trivial model would score, and the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Metric -> whether more is better, by problem; the first is the primary one unless settings name another.
+BETTER_HIGH: dict[str, dict[str, bool]] = {
+    "binary": {
+        "auc": True,
+        "pr_auc": True,
+        "logloss": False,
+        "brier": False,
+        "accuracy": True,
+        "precision": True,
+        "recall": True,
+        "f1": True,
+    },
+    "multiclass": {
+        "logloss": False,
+        "auc": True,
+        "accuracy": True,
+        "precision_macro": True,
+        "recall_macro": True,
+        "f1_macro": True,
+        "precision_weighted": True,
+        "recall_weighted": True,
+        "f1_weighted": True,
+    },
+    "regression": {"rmse": False, "mae": False, "r2": True},
+}
+SMALLEST_PROBABILITY = (
+    1e-15  # keeps log loss finite where a model is sure and wrong; far below float32's 1 - score
+)
+UNDERFIT_SKILL = (
+    0.1  # less of the way from trivial to perfect, on its own training rows, is no fit worth the name
+)
+OVERFIT_GAP = 0.1  # of that way lost between training and test rows; shallow boosted trees lose 0.01 to 0.06
+
+# Metrics of fixed predictions as a function of row weights: ones give the value, resampled counts the bootstrap.
+Measure = Callable[[np.ndarray], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said about n rows.
+
+    label: binary 0 or 1, multiclass the class's place, regression the value. predicted: the same of the prediction.
+    score: binary P(1), shape (n,); multiclass shape (n, classes); regression shape (n,), the prediction itself.
+    """
+
+    label: np.ndarray
+    score: np.ndarray
+    predicted: np.ndarray
+
+
+def primary(problem: str, wanted: str) -> str:
+    """The metric that counts: the wanted one, or the problem's first. Raises ValueError if the problem has it not."""
+    known = BETTER_HIGH[problem]
+    if wanted and wanted not in known:
+        raise ValueError(
+            f"metric must be one of {', '.join(known)} for {problem}, got {wanted!r} (settings.toml, [gate])"
+        )
+    return wanted or next(iter(known))
+
+
+def report(
+    problem: str, found: Predictions, trivial: Predictions, samples: int, confidence: float, seed: int
+) -> dict[str, dict[str, float | None]]:
+    """{metric: {value, low, high, trivial}}; None where a metric is not defined (AUC of a single class).
+
+    low, high: percentile interval over bootstrap resamples of the rows at this confidence.
+    """
+    ones, of_found = np.ones(len(found.label)), measure(problem, found)
+    values, constant = of_found(ones), measure(problem, trivial)(ones)
+    low, high = bootstrap(of_found, len(found.label), samples, confidence, seed)
+    columns = {"value": values, "low": low, "high": high, "trivial": constant}
+    return {
+        metric: {column: _finite(numbers[metric]) for column, numbers in columns.items()}
+        for metric in BETTER_HIGH[problem]
+    }
+
+
+def measure(problem: str, found: Predictions) -> Measure:
+    """The problem's metrics of these predictions; sorts once, so that each call is linear in the rows."""
+    return {"binary": _binary, "multiclass": _multiclass, "regression": _regression}[problem](found)
+
+
+def bootstrap(
+    of_weights: Measure, rows: int, samples: int, confidence: float, seed: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Lower and upper end of each metric's interval; a resample in which it is undefined does not count."""
+    generator = np.random.default_rng(seed)
+    drawn = [of_weights(resampled_weights(generator, rows)) for _ in range(samples)]
+    tail = (1 - confidence) / 2
+    low, high = {}, {}
+    for metric in drawn[0]:
+        values = np.array([values[metric] for values in drawn])
+        defined = values[np.isfinite(values)]
+        ends = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
+        low[metric], high[metric] = map(float, ends)
+    return low, high
+
+
+def resampled_weights(generator: np.random.Generator, rows: int) -> np.ndarray:
+    """How often each row is drawn in rows draws with replacement, shape (rows,)."""
+    return np.bincount(generator.integers(0, rows, rows), minlength=rows).astype(np.float64)
+
+
+def trivial_predictions(
+    problem: str, train_label: np.ndarray, classes: int, label: np.ndarray
+) -> Predictions:
+    """What a model without features would say: the training split's class shares and commonest class, or its mean."""
+    rows = len(label)
+    if problem == "regression":
+        mean = np.full(rows, train_label.mean())
+        return Predictions(label, mean, mean)
+    shares = np.bincount(train_label.astype(np.int64), minlength=classes) / len(train_label)
+    predicted = np.full(rows, int(shares.argmax()))
+    if problem == "binary":
+        return Predictions(label, np.full(rows, shares[1]), predicted)
+    return Predictions(label, np.tile(shares, (rows, 1)), predicted)
+
+
+def confusion_matrix(
+    label: np.ndarray, predicted: np.ndarray, classes: int, weights: np.ndarray
+) -> np.ndarray:
+    """Weight of each (label, predicted) pair, shape (classes, classes), labels down."""
+    places = label.astype(np.int64) * classes + predicted.astype(np.int64)
+    return np.bincount(places, weights, classes * classes).reshape(classes, classes)
+
+
+def best_f1_threshold(label: np.ndarray, score: np.ndarray) -> float:
+    """Score from which a row should count as positive for the highest F1 on these rows.
+
+    It lies half-way to the next lower score, so that rounding a score moves no row. Raises ValueError without positives.
+    """
+    if not (label == 1).any():
+        raise ValueError(
+            "max_f1 needs a positive label in the validation split, got none: set decision_threshold "
+            "to a number (settings.toml, [train])"
+        )
+    order = np.argsort(-score, kind="stable")
+    scores, ends = score[order].astype(np.float64), _group_ends(score[order])
+    hits, taken = np.cumsum(label[order] == 1)[ends], ends + 1
+    best = int(np.argmax(2 * hits / (taken + hits[-1])))
+    last = best == len(ends) - 1
+    return float(scores[ends[best]] if last else (scores[ends[best]] + scores[ends[best + 1]]) / 2)
+
+
+def fit_diagnosis(
+    problem: str, metric: str, splits: Mapping[str, Mapping[str, Mapping[str, float | None]]]
+) -> dict[str, Any]:
+    """How well the model fits, in the sense of bias and variance, told from one metric of the three splits.
+
+    skill = share of the way from the trivial model to a perfect one (a perfect error is 0, a perfect score 1);
+    bias = 1 - skill on the training rows, variance = skill on training minus skill on test rows.
+    diagnosis: `overfit` if variance > OVERFIT_GAP, else `underfit` if the training skill < UNDERFIT_SKILL, else
+    `balanced`; `unknown` where the metric is not defined.
+    """
+    perfect = 1.0 if BETTER_HIGH[problem][metric] else 0.0
+    skill = {name: _skill(splits[name][metric], perfect) for name in ("train", "validation", "test")}
+    rule = (
+        f"overfit: variance > {OVERFIT_GAP:g}; underfit: skill on train < {UNDERFIT_SKILL:g}; else balanced"
+    )
+    told = {"metric": metric, "rule": rule, "skill": skill}
+    if skill["train"] is None or skill["test"] is None:
+        return {"diagnosis": "unknown", "bias": None, "variance": None, **told}
+    variance = skill["train"] - skill["test"]
+    calm = "underfit" if skill["train"] < UNDERFIT_SKILL else "balanced"
+    return {
+        "diagnosis": "overfit" if variance > OVERFIT_GAP else calm,
+        "bias": 1 - skill["train"],
+        "variance": variance,
+        **told,
+    }
+
+
+def _skill(numbers: Mapping[str, float | None], perfect: float) -> float | None:
+    value, trivial = numbers["value"], numbers["trivial"]
+    if value is None or trivial is None or trivial == perfect:
+        return None
+    return (value - trivial) / (perfect - trivial)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _binary(found: Predictions) -> Measure:
+    label, score = found.label.astype(np.float64), found.score.astype(np.float64)
+    ranked = _ranking(score, label)
+    log_losses, squares = _log_losses(np.where(label == 1, score, 1 - score)), (score - label) ** 2
+
+    def of_weights(weights: np.ndarray) -> dict[str, float]:
+        (true_negative, false_positive), (false_negative, true_positive) = confusion_matrix(
+            label, found.predicted, 2, weights
+        )
+        total = weights.sum()
+        auc, pr_auc = ranked(weights)
+        return {
+            "auc": auc,
+            "pr_auc": pr_auc,
+            "logloss": weights @ log_losses / total,
+            "brier": weights @ squares / total,
+            "accuracy": (true_positive + true_negative) / total,
+            "precision": _share(true_positive, true_positive + false_positive),
+            "recall": _share(true_positive, true_positive + false_negative),
+            "f1": _share(2 * true_positive, 2 * true_positive + false_positive + false_negative),
+        }
+
+    return of_weights
+
+
+def _multiclass(found: Predictions) -> Measure:
+    """Averages are over the classes that occur as a label or a prediction, as in scikit-learn."""
+    label, score = found.label.astype(np.int64), found.score.astype(np.float64)
+    classes = score.shape[1]
+    occurring = np.isin(np.arange(classes), np.concatenate([label, found.predicted]))
+    ranked = [_ranking(score[:, place], (label == place).astype(np.float64)) for place in range(classes)]
+    log_losses = _log_losses(score[np.arange(len(label)), label])
+
+    def of_weights(weights: np.ndarray) -> dict[str, float]:
+        matrix = confusion_matrix(label, found.predicted, classes, weights)[occurring][:, occurring]
+        hits, labelled, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+        averaged = {
+            "precision": _shares(hits, predicted),
+            "recall": _shares(hits, labelled),
+            "f1": _shares(2 * hits, predicted + labelled),
+        }
+        return {
+            "logloss": weights @ log_losses / weights.sum(),
+            "auc": float(np.mean([of_class(weights)[0] for of_class in ranked])),
+            "accuracy": hits.sum() / weights.sum(),
+            **{f"{name}_macro": float(shares.mean()) for name, shares in averaged.items()},
+            **{f"{name}_weighted": shares @ labelled / labelled.sum() for name, shares in averaged.items()},
+        }
+
+    return of_weights
+
+
+def _regression(found: Predictions) -> Measure:
+    label = found.label.astype(np.float64)
+    errors = label - found.score.astype(np.float64)
+
+    def of_weights(weights: np.ndarray) -> dict[str, float]:
+        total = weights.sum()
+        squared = weights @ errors**2
+        spread = weights @ (label - weights @ label / total) ** 2
+        return {
+            "rmse": float(np.sqrt(squared / total)),
+            "mae": weights @ np.abs(errors) / total,
+            "r2": 1 - squared / spread if spread > 0 else np.nan,
+        }
+
+    return of_weights
+
+
+def _ranking(score: np.ndarray, positive: np.ndarray) -> Callable[[np.ndarray], tuple[float, float]]:
+    """AUC and average precision (PR-AUC) by row weights; both NaN unless both classes have weight."""
+    order = np.argsort(-score, kind="stable")
+    ends, hit = _group_ends(score[order]), positive[order]
+
+    def of_weights(weights: np.ndarray) -> tuple[float, float]:
+        sorted_weights = weights[order]
+        true = np.cumsum(sorted_weights * hit)[ends]
+        taken = np.cumsum(sorted_weights)[ends]
+        false = taken - true
+        if true[-1] == 0 or false[-1] == 0:
+            return np.nan, np.nan
+        new_true, new_false = np.diff(true, prepend=0), np.diff(false, prepend=0)
+        area = (new_false * (true - new_true / 2)).sum() / (true[-1] * false[-1])
+        precision = true / np.maximum(taken, np.finfo(float).tiny)
+        return float(area), float((precision * new_true).sum() / true[-1])
+
+    return of_weights
+
+
+def _group_ends(sorted_scores: np.ndarray) -> np.ndarray:
+    """Place of the last row of each run of equal scores: tied rows are taken together."""
+    return np.flatnonzero(np.append(sorted_scores[1:] != sorted_scores[:-1], True))
+
+
+def _log_losses(probability: np.ndarray) -> np.ndarray:
+    return -np.log(np.clip(probability, SMALLEST_PROBABILITY, 1))
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    return np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0)

@@ -1,0 +1,281 @@
+"""Train: XGBoost with early stopping, in checkpointed segments that a spot interruption cannot change."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import math
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xgboost
+
+from ml_pipeline import checkpoints, metrics, storage
+from ml_pipeline.checkpoints import Checkpoint
+from ml_pipeline.settings import Settings, Train
+from ml_pipeline.steps.tune import MAXIMISED, METRICS
+
+# Metrics of the learning curve, by problem; the one that early stopping looks at is put last.
+WATCHED = {"binary": ("logloss", "auc"), "multiclass": ("merror", "mlogloss"), "regression": ("mae", "rmse")}
+# What tuning or the managed container adds to the hyperparameters, and what [train] of settings.toml decides instead.
+NOT_OF_THE_BOOSTER = {
+    "num_round",
+    "early_stopping_rounds",
+    "save_model_on_termination",
+    "csv_weights",
+    "eval_metric",
+    "seed",
+    "nthread",
+    "device",
+    "tree_method",
+}
+# Metrics that SageMaker's container adds to XGBoost's: tuning may look at them, XGBoost itself does not know them.
+CONTAINER_ONLY = {"accuracy", "balanced_accuracy", "mse", "r2"}
+CONTAINER_ONLY |= {f"f1{kind}" for kind in ("", "_binary", "_macro")}
+CONTAINER_ONLY |= {f"{kind}{mean}" for kind in ("precision", "recall") for mean in ("", "_macro", "_micro")}
+SPLITS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded rows of one split: features shape (n, features), label and weight shape (n,)."""
+
+    features: np.ndarray
+    label: np.ndarray
+    weight: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train. parameters: XGBoost's, without the seed. metric: what early stopping looks at."""
+
+    parameters: Mapping[str, Any]
+    rounds: int
+    metric: str
+    early_stopping_rounds: int
+    checkpoint_rounds: int
+    seed: int
+
+
+def train(
+    encoded_uri: str,
+    feature_spec_uri: str,
+    best: dict[str, Any],
+    checkpoint_path: str,
+    execution_id: str,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Trains with the hyperparameters `best`, resumes from checkpoint_path, writes model.tar.gz and the learning curve.
+
+    Returns summary, model_uri, rounds (trees of a class in the model), learning_curve_uri. Raises ValueError for
+    hyperparameters or a device that cannot be used.
+    """
+    plan = training_plan(best, settings)
+    train_rows, validation_rows = (_rows(f"{encoded_uri}/{split}.parquet") for split in SPLITS)
+    weight = class_weights(train_rows.label, settings.train.class_weight, settings.data.problem)
+    trained = fit(
+        Rows(train_rows.features, train_rows.label, weight), validation_rows, plan, Path(checkpoint_path)
+    )
+    booster = cut(trained, plan)
+    if settings.data.problem == "binary":
+        threshold = decision_threshold(booster, validation_rows, settings.train)
+        booster.set_attr(decision_threshold=repr(threshold))
+    model_uri, curve_uri = (
+        settings.uri(execution_id, "train", name) for name in ("model.tar.gz", "learning_curve.json")
+    )
+    curve = {"metric": plan.metric, "best_round": best_round(trained.curve, plan), **trained.curve}
+    storage.write_json(curve_uri, curve)
+    storage.write_bytes(model_uri, packed(booster, storage.read_bytes(feature_spec_uri)))
+    rounds = booster.num_boosted_rounds()
+    scores = ", ".join(f"{split} {trained.curve[split][plan.metric][rounds - 1]:.4f}" for split in SPLITS)
+    summary = f"{rounds} of {trained.rounds} rounds kept, {plan.metric}: {scores} -> {model_uri}"
+    print(f"Train: {summary}", flush=True)
+    return {"summary": summary, "model_uri": model_uri, "rounds": rounds, "learning_curve_uri": curve_uri}
+
+
+def training_plan(best: Mapping[str, Any], settings: Settings) -> Plan:
+    """The plan from XGBoost's hyperparameters (numbers may be text, as tuning gives them) and settings."""
+    values = {name: _number(value) for name, value in best.items() if not name.startswith("_")}
+    if values.get("booster", "gbtree") != "gbtree":
+        raise ValueError(
+            f"booster must be gbtree, got {values['booster']!r} (settings.toml, [train.hyperparameters])"
+        )
+    _check_device(settings.train.device)
+    problem, wanted = settings.data.problem, settings.tune.objective.removeprefix("validation:")
+    metric = METRICS[problem] if not wanted or wanted in CONTAINER_ONLY else wanted
+    own = {
+        "tree_method": "hist",
+        "device": settings.train.device,
+        "nthread": settings.train.threads,
+        "eval_metric": [*(name for name in WATCHED[problem] if name != metric), metric],
+    }
+    parameters = {name: value for name, value in values.items() if name not in NOT_OF_THE_BOOSTER} | own
+    train = settings.train
+    return Plan(
+        parameters,
+        int(values["num_round"]),
+        metric,
+        train.early_stopping_rounds,
+        train.checkpoint_rounds,
+        train.seed,
+    )
+
+
+def fit(train: Rows, validation: Rows, plan: Plan, folder: Path) -> Checkpoint:
+    """The training after its last round, from the newest checkpoint in the folder that belongs to it, or from none.
+
+    Every segment begins with a seed of its own and a booster read from bytes, whether or not the training was
+    interrupted in between: a resumed training gives the uninterrupted one's bytes by construction.
+    """
+    identity = fingerprint(train, validation, plan)
+    matrices = {
+        "train": xgboost.DMatrix(train.features, train.label, weight=train.weight),
+        "validation": xgboost.DMatrix(validation.features, validation.label),
+    }
+    state = checkpoints.newest(folder, identity)
+    if state:
+        print(f"Train: resumed after {state.rounds} rounds from {folder}", flush=True)
+    while state is None or (state.rounds < plan.rounds and not stopped(state.curve, plan)):
+        state = _segment(matrices, plan, state)
+        checkpoints.save(folder, state, identity)
+    return state
+
+
+def _segment(matrices: Mapping[str, xgboost.DMatrix], plan: Plan, state: Checkpoint | None) -> Checkpoint:
+    """The state after up to checkpoint_rounds more rounds."""
+    first = state.rounds if state else 0
+    progress = _Progress(plan, first, state.curve if state else {})
+    booster = xgboost.train(
+        {**plan.parameters, "seed": plan.seed + first},
+        matrices["train"],
+        min(plan.checkpoint_rounds, plan.rounds - first),
+        evals=[(matrix, split) for split, matrix in matrices.items()],
+        xgb_model=bytearray(state.booster) if state else None,
+        callbacks=[progress],
+        verbose_eval=False,
+    )
+    _check_device_used(booster, plan.parameters["device"])
+    return Checkpoint(bytes(booster.save_raw("ubj")), progress.curve)
+
+
+class _Progress(xgboost.callback.TrainingCallback):
+    """Adds each round to the learning curve, prints it as SageMaker's metric regular expressions want it, stops early."""
+
+    def __init__(self, plan: Plan, first: int, curve: Mapping[str, Mapping[str, list[float]]]) -> None:
+        self.plan, self.first = plan, first
+        self.curve = {split: {name: list(v) for name, v in found.items()} for split, found in curve.items()}
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        shown = []
+        for split, values in evals_log.items():
+            for name, history in values.items():
+                self.curve.setdefault(split, {}).setdefault(name, []).append(float(history[-1]))
+                shown.append(f"{split}-{name}:{history[-1]:.5f}")
+        print(f"[{self.first + epoch}]", *shown, sep="\t", flush=True)
+        if not math.isfinite(self.curve["validation"][self.plan.metric][-1]):
+            raise ValueError(
+                f"validation {self.plan.metric} is not a number after round {self.first + epoch}: the validation "
+                "split needs rows of every class, and labels and hyperparameters in range"
+            )
+        return stopped(self.curve, self.plan)
+
+
+def best_round(curve: Mapping[str, Mapping[str, list[float]]], plan: Plan) -> int:
+    """First round (from 0) with the best validation value."""
+    values = np.array(curve["validation"][plan.metric])
+    return int(values.argmax() if plan.metric.partition("@")[0] in MAXIMISED else values.argmin())
+
+
+def stopped(curve: Mapping[str, Mapping[str, list[float]]], plan: Plan) -> bool:
+    """Whether early_stopping_rounds rounds have passed without a better validation value."""
+    last = len(curve["validation"][plan.metric]) - 1
+    return last - best_round(curve, plan) >= plan.early_stopping_rounds
+
+
+def cut(trained: Checkpoint, plan: Plan) -> xgboost.Booster:
+    """The model up to its best round."""
+    booster = xgboost.Booster(model_file=bytearray(trained.booster))
+    return booster[: best_round(trained.curve, plan) + 1]
+
+
+def _check_device(device: str) -> None:
+    if device == "cuda" and not xgboost.build_info()["USE_CUDA"]:
+        raise ValueError(
+            f'device is "cuda" (settings.toml, [train]), but the installed XGBoost {xgboost.__version__} has no CUDA: '
+            'install `xgboost` in place of `xgboost-cpu` in the image, or set device = "cpu"'
+        )
+
+
+def _check_device_used(booster: xgboost.Booster, device: str) -> None:
+    """XGBoost falls back to the CPU where it finds no GPU."""
+    used = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
+    if used.partition(":")[0] != device:
+        raise ValueError(
+            f'device is "{device}" (settings.toml, [train]), but XGBoost trained on {used}: choose an instance_type '
+            'with a GPU, or set device = "cpu"'
+        )
+
+
+def class_weights(label: np.ndarray, class_weight: str, problem: str) -> np.ndarray | None:
+    """Weight of each row, or None for none; balanced gives each class the same sum (scikit-learn's `balanced`)."""
+    if class_weight == "none":
+        return None
+    if problem == "regression":
+        raise ValueError("class_weight must be none for regression, got balanced (settings.toml, [train])")
+    classes, places, counts = np.unique(label, return_inverse=True, return_counts=True)
+    return (len(label) / (len(classes) * counts))[places]
+
+
+def decision_threshold(booster: xgboost.Booster, validation: Rows, train: Train) -> float:
+    """Score from which a row counts as positive: the one of settings, or the best for F1 on the validation split."""
+    if train.decision_threshold != "max_f1":
+        return float(train.decision_threshold)
+    return metrics.best_f1_threshold(validation.label, booster.inplace_predict(validation.features))
+
+
+def fingerprint(train: Rows, validation: Rows, plan: Plan) -> str:
+    """SHA-256 of all that decides what the training gives: data, plan and library."""
+    digest = hashlib.sha256(json.dumps([asdict(plan), xgboost.__version__], sort_keys=True).encode())
+    for rows in (train, validation):
+        for array in (rows.features, rows.label, rows.weight):
+            digest.update(b"none" if array is None else f"{array.shape}{array.dtype}".encode())
+            digest.update(b"" if array is None else np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def packed(booster: xgboost.Booster, feature_spec: bytes) -> bytes:
+    """model.tar.gz with `model.ubj` and `feature_spec.json`; the same model gives the same bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in (
+            ("feature_spec.json", feature_spec),
+            ("model.ubj", bytes(booster.save_raw("ubj"))),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            archive.addfile(member, io.BytesIO(content))
+    return gzip.compress(buffer.getvalue(), mtime=0)
+
+
+def _rows(uri: str) -> Rows:
+    frame = storage.read_parquet(uri)
+    features = np.ascontiguousarray(frame.drop(columns="label").to_numpy(np.float32))
+    return Rows(features, frame["label"].to_numpy(np.float64))
+
+
+def _number(value: Any) -> Any:
+    """Texts that are numbers as numbers: tuning gives all values as text."""
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value

@@ -1,0 +1,118 @@
+"""An in-process S3 bucket, and settings that do not depend on settings.toml, which is yours to edit."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from ml_pipeline.settings import (
+    Bias,
+    Compute,
+    Data,
+    Evaluate,
+    Gate,
+    Project,
+    Settings,
+    Split,
+    Train,
+    Transform,
+    Tune,
+)
+
+ACCOUNT = "123456789012"
+REGION = "eu-west-1"
+MACHINE = "ml.m5.large"
+
+SETTINGS = Settings(
+    env="local",
+    account=ACCOUNT,
+    project=Project(slug="loans", region=REGION),
+    data=Data(
+        target="approved",
+        problem="binary",
+        positive="yes",
+        facets=(),
+        facet_values={},
+        facets_as_features=False,
+        group="",
+        ids=(),
+        exclude=(),
+        missing=("", "?"),
+        kinds={},
+    ),
+    split=Split(method="random", key="", time="", validation_fraction=0.2, test_fraction=0.25, seed=7),
+    tune=Tune(
+        trials=2,
+        parallel=1,
+        strategy="Bayesian",
+        early_stopping="Auto",
+        objective="",
+        ranges={"eta": (0.05, 0.3, "Logarithmic"), "max_depth": (2, 5, "Linear")},
+        warm_start_parents=(),
+        warm_start_type="IdenticalDataAndAlgorithm",
+        instance_type=MACHINE,
+        spot=True,
+        max_runtime_seconds=3600,
+        trial_max_runtime_seconds=600,
+        trial_max_wait_seconds=1200,
+        seed=7,
+    ),
+    train=Train(
+        hyperparameters={"num_round": 20, "eta": 0.3, "max_depth": 3},
+        instance_type=MACHINE,
+        early_stopping_rounds=5,
+        checkpoint_rounds=5,
+        class_weight="none",
+        decision_threshold=0.5,
+        device="cpu",
+        threads=1,
+        spot=True,
+        max_runtime_seconds=600,
+        max_wait_seconds=1200,
+        seed=7,
+    ),
+    transform=Transform(instance_type=MACHINE, instance_count=1, max_payload_mb=6, max_concurrent=2),
+    evaluate=Evaluate(bootstrap_samples=50, confidence=0.95, attribution_rows=200),
+    bias=Bias(engine="in_step", ft_rows=500, label_threshold="median", seed=7),
+    gate=Gate(metric="", threshold="trivial", champion_tolerance=0.01, bias={}),
+    compute=Compute(instance_type=MACHINE, volume_gb=10, max_runtime_seconds=600),
+    tags={},
+)
+
+
+@pytest.fixture
+def settings() -> Callable[..., Settings]:
+    """Factory: `settings(data={"target": "y"}, split={...})` are SETTINGS with single values replaced."""
+
+    def build(**sections: dict[str, Any]) -> Settings:
+        changed = {
+            name: dataclasses.replace(getattr(SETTINGS, name), **values) for name, values in sections.items()
+        }
+        return dataclasses.replace(SETTINGS, **changed)
+
+    return build
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Name of an empty S3 bucket, the settings' own, that lives in this process."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        where = {"LocationConstraint": REGION}
+        boto3.client("s3").create_bucket(Bucket=SETTINGS.bucket, CreateBucketConfiguration=where)
+        yield SETTINGS.bucket
