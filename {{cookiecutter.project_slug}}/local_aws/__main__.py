@@ -1,19 +1,18 @@
 """The command: one local AWS, until SIGTERM or SIGINT."""
 
 import argparse
-import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from multiprocessing import forkserver
 from pathlib import Path
+
+from local_aws.container import start_fork_server
 
 HOST = "127.0.0.1"
 BACKLOG = 256
-PARENT_CHECK_SECONDS = 0.5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,10 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
         return refused(f"port {options.port} cannot be used ({error.strerror}): choose another with --port")
     endpoint = f"http://{HOST}:{listening.getsockname()[1]}"
     os.environ.update(environment(endpoint, options.region))
-    start_fork_server()
+    start_fork_server()  # it loads the SDK while this process loads moto
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if options.until_stdin_closes:
+        threading.Thread(target=await_end_of_input, args=(stop,), name="stdin", daemon=True).start()
     return serve(options, listening, endpoint, stop, started)
 
 
@@ -38,8 +39,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--port", type=int, default=4566, help="0 takes a free one (default: 4566)")
     result.add_argument("--state", type=Path, default=Path(".local_aws"), help="folder (default: .local_aws)")
     result.add_argument("--fresh", action="store_true", help="forget what the state folder holds")
-    result.add_argument("--region", default="us-east-1", help="default: us-east-1")
-    result.add_argument("--with-parent", action="store_true", help="end when the starting process ends")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    result.add_argument(
+        "--region", default=region, help=f"default: AWS_REGION, else us-east-1 (now {region})"
+    )
+    result.add_argument("--until-stdin-closes", action="store_true", help="end with the starting process")
     return result
 
 
@@ -72,12 +76,6 @@ def environment(endpoint: str, region: str) -> dict[str, str]:
     }
 
 
-def start_fork_server() -> None:
-    """Starts the process that jobs are forked from; it loads the SDK while this one loads moto."""
-    multiprocessing.set_forkserver_preload(["local_aws.preload"])
-    forkserver.ensure_running()
-
-
 def serve(
     options: argparse.Namespace,
     listening: socket.socket,
@@ -102,18 +100,17 @@ def serve(
     server = http_server(front, listening)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     seconds = time.monotonic() - started
-    print(f"local AWS ready at {endpoint} in {seconds:.1f} s, state in {state.folder}", flush=True)
-    wait(stop, options.with_parent)
+    print(f"local AWS ready in {seconds:.1f} s, state in {state.folder}: {endpoint}", flush=True)
+    stop.wait()
     end(front, server)
     return 0
 
 
-def wait(stop: threading.Event, with_parent: bool) -> None:
-    """Returns when `stop` is set or, with_parent, when the process that started this one has ended."""
-    parent = os.getppid()
-    while not stop.wait(PARENT_CHECK_SECONDS):
-        if with_parent and os.getppid() != parent:
-            return
+def await_end_of_input(stop: threading.Event) -> None:
+    """Sets `stop` once the process that holds the other end of standard input has closed it or ended."""
+    while os.read(0, 4096):
+        pass
+    stop.set()
 
 
 def end(front, server) -> None:

@@ -19,7 +19,7 @@ PATH_PART = re.compile(r"""\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\['([^']*)'\]|\["([^"]
 
 
 class Unresolved(ValueError):
-    """An expression that has no value, or a condition that cannot be decided; the message says which and why."""
+    """An expression without a value, or a condition that cannot be decided; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local_aws import creation, pipelines, registry, resources
+from local_aws import creation, faults, pipelines, registry, resources
 from local_aws.resources import JOBS, KINDS, RUNNING
 from local_aws.state import State
 from local_aws.validation import ApiError, operation_model, request_problems
@@ -82,6 +82,8 @@ class SageMaker:
         if problems := request_problems(operation, request):
             count = f"{len(problems)} validation error{'s' * (len(problems) > 1)} detected"
             raise ApiError("ValidationException", f"{count}: {'; '.join(problems)}")
+        if fault := faults.fault_for(operation):
+            raise ApiError(*fault)
         return resources.answer(operation, OPERATIONS[operation](self, request))
 
     def client(self, service: str) -> Any:

@@ -1,6 +1,7 @@
 """HTTP on loopback: SageMaker's operations are ours, S3's bodies lie in files, moto answers the rest."""
 
 import json
+import re
 import socket
 import traceback
 from collections.abc import Callable
@@ -16,11 +17,13 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Request, Response
 
+from local_aws import faults
 from local_aws.objects import FileS3
 from local_aws.sagemaker import ApiError, SageMaker
 
 JSON = "application/x-amz-json-1.1"
 BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "sts", "tagging")
+FAULTS = "/local-aws/faults"
 ANSWERED = ("sagemaker", "s3", *BY_MOTO)
 
 
@@ -52,6 +55,8 @@ class Front:
             return self.s3
         if service in BY_MOTO:
             return self.moto
+        if service is None and environ["PATH_INFO"] == FAULTS:
+            return self._faults(environ)
         return _refusal(environ, service)
 
     def _sagemaker(self, environ: dict) -> Response:
@@ -62,10 +67,21 @@ class Front:
                 raise ApiError("UnknownOperationException", f"The local AWS does not answer {place}")
             return _json(200, self.api.call(operation, _request(environ)))
         except ApiError as error:
-            return _json_error(400, error.code, error.message)
+            return _json_error(500 if error.code == "InternalFailure" else 400, error.code, error.message)
         except Exception as error:  # the client gets an answer, the terminal the traceback
             traceback.print_exc()
             return _json_error(500, "InternalFailure", f"{operation}: {error!r} (see the server's output)")
+
+    def _faults(self, environ: dict) -> Response:
+        """POST orders a fault (see faults.py), DELETE forgets all."""
+        if environ["REQUEST_METHOD"] == "DELETE":
+            faults.clear()
+            return _json(200, {})
+        try:
+            faults.inject(self.api, _request(environ))
+        except (ValueError, re.error) as error:
+            return _json_error(400, "ValidationException", str(error))
+        return _json(200, {})
 
 
 def signing_service(environ: dict) -> str | None:

@@ -16,7 +16,7 @@ NAME = re.compile(r"checkpoint-(\d{8})")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training after whole segments: the booster, and the learning curve, which is all the early-stopping state.
+    """A training after whole segments: booster, and learning curve, which is all the early-stopping state.
 
     curve: {split: {metric: [value of each round]}}.
     """
@@ -31,7 +31,7 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint, fingerprint: str) -> None:
-    """Adds the checkpoint to the folder and deletes all but the newest; a kill at any moment leaves a whole one."""
+    """Adds the checkpoint and deletes all but the newest; a kill at any moment leaves a whole one."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{checkpoint.rounds:08d}"
     unfinished = folder / ".unfinished"  # always this name, so that kills leave one file at most

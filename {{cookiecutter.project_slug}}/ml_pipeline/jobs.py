@@ -28,12 +28,8 @@ class Kind:
 
 
 KINDS = {
-    "processing": Kind(
-        "create_processing_job", "describe_processing_job", "ProcessingJobName", "ProcessingJobStatus"
-    ),
-    "transform": Kind(
-        "create_transform_job", "describe_transform_job", "TransformJobName", "TransformJobStatus"
-    ),
+    "processing": Kind("create_processing_job", "describe_processing_job", "ProcessingJobName", "ProcessingJobStatus"),
+    "transform": Kind("create_transform_job", "describe_transform_job", "TransformJobName", "TransformJobStatus"),
     "tuning": Kind(
         "create_hyper_parameter_tuning_job",
         "describe_hyper_parameter_tuning_job",

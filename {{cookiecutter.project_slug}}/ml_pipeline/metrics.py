@@ -1,4 +1,4 @@
-"""Quality of predictions: metrics with bootstrap intervals, beside what a trivial model would score, and the fit."""
+"""Quality of predictions: metrics with bootstrap intervals, beside a trivial model's, and the fit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ UNDERFIT_SKILL = (
 )
 OVERFIT_GAP = 0.1  # of that way lost between training and test rows; shallow boosted trees lose 0.01 to 0.06
 
-# Metrics of fixed predictions as a function of row weights: ones give the value, resampled counts the bootstrap.
+# Metrics of fixed predictions by row weights: ones give the value, resampled counts the bootstrap.
 Measure = Callable[[np.ndarray], dict[str, float]]
 
 
@@ -49,8 +49,8 @@ Measure = Callable[[np.ndarray], dict[str, float]]
 class Predictions:
     """What a model said about n rows.
 
-    label: binary 0 or 1, multiclass the class's place, regression the value. predicted: the same of the prediction.
-    score: binary P(1), shape (n,); multiclass shape (n, classes); regression shape (n,), the prediction itself.
+    label, predicted: binary 0 or 1, multiclass the place of the class, regression the value, shape (n,).
+    score: binary P(1), shape (n,); multiclass shape (n, classes); regression the prediction, shape (n,).
     """
 
     label: np.ndarray
@@ -59,7 +59,7 @@ class Predictions:
 
 
 def primary(problem: str, wanted: str) -> str:
-    """The metric that counts: the wanted one, or the problem's first. Raises ValueError if the problem has it not."""
+    """The metric that counts: the wanted one, or the problem's first. Raises ValueError if unknown."""
     known = BETTER_HIGH[problem]
     if wanted and wanted not in known:
         raise ValueError(
@@ -114,7 +114,7 @@ def resampled_weights(generator: np.random.Generator, rows: int) -> np.ndarray:
 def trivial_predictions(
     problem: str, train_label: np.ndarray, classes: int, label: np.ndarray
 ) -> Predictions:
-    """What a model without features would say: the training split's class shares and commonest class, or its mean."""
+    """What a model without features says: class shares and commonest class of training, or its mean."""
     rows = len(label)
     if problem == "regression":
         mean = np.full(rows, train_label.mean())
@@ -137,7 +137,8 @@ def confusion_matrix(
 def best_f1_threshold(label: np.ndarray, score: np.ndarray) -> float:
     """Score from which a row should count as positive for the highest F1 on these rows.
 
-    It lies half-way to the next lower score, so that rounding a score moves no row. Raises ValueError without positives.
+    It lies half-way to the next lower score, so that rounding a score moves no row.
+    Raises ValueError without positives.
     """
     if not (label == 1).any():
         raise ValueError(
@@ -157,10 +158,10 @@ def fit_diagnosis(
 ) -> dict[str, Any]:
     """How well the model fits, in the sense of bias and variance, told from one metric of the three splits.
 
-    skill = share of the way from the trivial model to a perfect one (a perfect error is 0, a perfect score 1);
+    skill = share of the way from the trivial model to a perfect one (perfect is error 0 or score 1);
     bias = 1 - skill on the training rows, variance = skill on training minus skill on test rows.
-    diagnosis: `overfit` if variance > OVERFIT_GAP, else `underfit` if the training skill < UNDERFIT_SKILL, else
-    `balanced`; `unknown` where the metric is not defined.
+    diagnosis: `overfit` if variance > OVERFIT_GAP, else `underfit` if the training skill is below
+    UNDERFIT_SKILL, else `balanced`; `unknown` where the metric is not defined.
     """
     perfect = 1.0 if BETTER_HIGH[problem][metric] else 0.0
     skill = {name: _skill(splits[name][metric], perfect) for name in ("train", "validation", "test")}

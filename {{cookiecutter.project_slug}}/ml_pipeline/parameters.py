@@ -20,9 +20,7 @@ def train_parameters(bucket: str) -> tuple[Parameter, ...]:
     return (
         Parameter("RawDataUri", f"s3://{bucket}/raw/"),
         Parameter("TriggerReason", "manual"),
-        Parameter(
-            "ApprovalStatus", "PendingManualApproval", ("PendingManualApproval", "Approved", "Rejected")
-        ),
+        Parameter("ApprovalStatus", "PendingManualApproval", ("PendingManualApproval", "Approved", "Rejected")),
     )
 
 

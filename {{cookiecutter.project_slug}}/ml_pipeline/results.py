@@ -129,11 +129,7 @@ def log_lines(step: dict[str, Any]) -> list[str]:
         streams = client.describe_log_streams(**place, logStreamNamePrefix=f"{name}/")["logStreams"]
     except client.exceptions.ResourceNotFoundException:
         return []
-    return [
-        line
-        for stream in streams
-        for line in _stream(client, place | {"logStreamName": stream["logStreamName"]})
-    ]
+    return [line for stream in streams for line in _stream(client, place | {"logStreamName": stream["logStreamName"]})]
 
 
 def _stream(client: Any, place: dict[str, str]) -> list[str]:
@@ -171,9 +167,7 @@ def _copy_logs(arn: str, folder: Path) -> None:
 
 def _copy_package(result: dict[str, Any] | None, folder: Path) -> None:
     if result and "model_package_arn" in result:
-        answer = boto3.client("sagemaker").describe_model_package(
-            ModelPackageName=result["model_package_arn"]
-        )
+        answer = boto3.client("sagemaker").describe_model_package(ModelPackageName=result["model_package_arn"])
         answer.pop("ResponseMetadata")
         _write(folder / "model_package.json", answer)
 

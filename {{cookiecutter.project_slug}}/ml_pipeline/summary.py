@@ -73,9 +73,7 @@ def _registered(run: Path) -> list[str]:
     version, status = package["ModelPackageVersion"], package["ModelApprovalStatus"]
     told = [f"registered {package['ModelPackageGroupName']} version {version}, {status}"]
     if status == "PendingManualApproval":
-        told.append(
-            f"approve it, so that the next run must not be worse: python -m ml_pipeline approve {version}"
-        )
+        told.append(f"approve it, so that the next run must not be worse: python -m ml_pipeline approve {version}")
     return told
 
 

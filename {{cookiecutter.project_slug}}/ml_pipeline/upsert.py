@@ -33,9 +33,7 @@ def resolved(settings: Settings, account: str) -> Settings:
         account=account,
         commit=git_commit(),
         xgboost_image_uri=image_uris.retrieve("xgboost", settings.region, version=XGBOOST_VERSION),
-        clarify_image_uri=image_uris.retrieve("clarify", settings.region)
-        if settings.bias.engine == "clarify"
-        else "",
+        clarify_image_uri=image_uris.retrieve("clarify", settings.region) if settings.bias.engine == "clarify" else "",
         image_tag=_sha256([PROJECT / "Dockerfile", PROJECT / "requirements.txt", *_sources()])[:16],
     )
 

@@ -13,10 +13,10 @@ STAGES = ("pre_training_bias_metrics", "post_training_bias_metrics")
 
 
 def verdict(metrics: Mapping[str, Any], analysis: Mapping[str, Any] | None, gate: Gate) -> dict[str, Any]:
-    """{passed, missed: [{metric, value, bound, side, why}]}; side says where the value had to lie: `at least` ...
+    """{passed, missed: [{metric, value, bound, side, why}]}; side: `at least`, `at most`, `above`, `below`.
 
-    metrics: metrics.json. analysis: Clarify's analysis.json, None where no facet is named. A number that could not
-    be computed misses its bound. Raises ValueError if a bound names a bias metric that the analysis does not hold.
+    metrics: metrics.json. analysis: Clarify's analysis.json, None without facets. A number that could not be
+    computed misses its bound. Raises ValueError if a bound names no metric of the analysis.
     """
     missed = [*_quality(metrics, gate), *_champion(metrics, gate), *_bias(analysis, gate.bias)]
     return {"passed": not missed, "missed": missed}

@@ -54,9 +54,7 @@ def register(
     return {"summary": summary, "model_package_arn": arn, "version": version}
 
 
-def package_request(
-    model_uri: str, execution_id: str, approval_status: str, settings: Settings
-) -> dict[str, Any]:
+def package_request(model_uri: str, execution_id: str, approval_status: str, settings: Settings) -> dict[str, Any]:
     """CreateModelPackage request: how to serve the model, its metrics, and what later data is compared with."""
     binary = settings.data.problem != "regression"
     return {
@@ -89,9 +87,7 @@ def _reports(execution_id: str, settings: Settings) -> dict[str, Any]:
         return {"ContentType": "application/json", "S3Uri": settings.uri(execution_id, *parts)}
 
     def pair(step: str, stem: str) -> dict[str, Any]:
-        return {
-            kind.capitalize(): source(step, f"{stem}{kind}.json") for kind in ("statistics", "constraints")
-        }
+        return {kind.capitalize(): source(step, f"{stem}{kind}.json") for kind in ("statistics", "constraints")}
 
     quality, data_quality = pair("evaluate", "model_quality_"), pair("process", "")
     attributions = source("evaluate", "attributions.json")
@@ -115,8 +111,7 @@ def _reports(execution_id: str, settings: Settings) -> dict[str, Any]:
 def customer_metadata(values: dict[str, str]) -> dict[str, str]:
     """The values as the registry takes them: forbidden characters become `_`, 256 characters, 50 keys."""
     cleaned = {
-        NOT_IN_METADATA.sub("_", key)[:128]: NOT_IN_METADATA.sub("_", value)[:256]
-        for key, value in values.items()
+        NOT_IN_METADATA.sub("_", key)[:128]: NOT_IN_METADATA.sub("_", value)[:256] for key, value in values.items()
     }
     if len(cleaned) > METADATA_LIMIT:
         raise ValueError(

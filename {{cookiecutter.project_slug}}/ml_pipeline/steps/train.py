@@ -8,7 +8,7 @@ import io
 import json
 import math
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ml_pipeline.steps.tune import MAXIMISED, METRICS
 
 # Metrics of the learning curve, by problem; the one that early stopping looks at is put last.
 WATCHED = {"binary": ("logloss", "auc"), "multiclass": ("merror", "mlogloss"), "regression": ("mae", "rmse")}
-# What tuning or the managed container adds to the hyperparameters, and what [train] of settings.toml decides instead.
+# What tuning or the managed container adds, and what [train] of settings.toml decides instead.
 NOT_OF_THE_BOOSTER = {
     "num_round",
     "early_stopping_rounds",
@@ -35,7 +35,7 @@ NOT_OF_THE_BOOSTER = {
     "device",
     "tree_method",
 }
-# Metrics that SageMaker's container adds to XGBoost's: tuning may look at them, XGBoost itself does not know them.
+# Metrics that SageMaker's container adds: tuning may look at them, XGBoost itself does not know them.
 CONTAINER_ONLY = {"accuracy", "balanced_accuracy", "mse", "r2"}
 CONTAINER_ONLY |= {f"f1{kind}" for kind in ("", "_binary", "_macro")}
 CONTAINER_ONLY |= {f"{kind}{mean}" for kind in ("precision", "recall") for mean in ("", "_macro", "_micro")}
@@ -71,10 +71,10 @@ def train(
     execution_id: str,
     settings: Settings,
 ) -> dict[str, Any]:
-    """Trains with the hyperparameters `best`, resumes from checkpoint_path, writes model.tar.gz and the learning curve.
+    """Trains with the hyperparameters `best`, or resumes from checkpoint_path; writes model and curve.
 
-    Returns summary, model_uri, rounds (trees of a class in the model), learning_curve_uri. Raises ValueError for
-    hyperparameters or a device that cannot be used.
+    Returns summary, model_uri, rounds (trees of a class in the model), learning_curve_uri.
+    Raises ValueError for hyperparameters or a device that cannot be used.
     """
     plan = training_plan(best, settings)
     train_rows, validation_rows = (_rows(f"{encoded_uri}/{split}.parquet") for split in SPLITS)
@@ -128,7 +128,7 @@ def training_plan(best: Mapping[str, Any], settings: Settings) -> Plan:
 
 
 def fit(train: Rows, validation: Rows, plan: Plan, folder: Path) -> Checkpoint:
-    """The training after its last round, from the newest checkpoint in the folder that belongs to it, or from none.
+    """The training after its last round, from the newest checkpoint in the folder that belongs to it if any.
 
     Every segment begins with a seed of its own and a booster read from bytes, whether or not the training was
     interrupted in between: a resumed training gives the uninterrupted one's bytes by construction.
@@ -165,7 +165,7 @@ def _segment(matrices: Mapping[str, xgboost.DMatrix], plan: Plan, state: Checkpo
 
 
 class _Progress(xgboost.callback.TrainingCallback):
-    """Adds each round to the learning curve, prints it as SageMaker's metric regular expressions want it, stops early."""
+    """Adds each round to the curve, prints it as SageMaker's metric patterns want it, stops early."""
 
     def __init__(self, plan: Plan, first: int, curve: Mapping[str, Mapping[str, list[float]]]) -> None:
         self.plan, self.first = plan, first
@@ -180,8 +180,8 @@ class _Progress(xgboost.callback.TrainingCallback):
         print(f"[{self.first + epoch}]", *shown, sep="\t", flush=True)
         if not math.isfinite(self.curve["validation"][self.plan.metric][-1]):
             raise ValueError(
-                f"validation {self.plan.metric} is not a number after round {self.first + epoch}: the validation "
-                "split needs rows of every class, and labels and hyperparameters in range"
+                f"validation {self.plan.metric} is not a number after round {self.first + epoch}: the "
+                "validation split needs rows of every class, and hyperparameters must be in range"
             )
         return stopped(self.curve, self.plan)
 
@@ -207,7 +207,7 @@ def cut(trained: Checkpoint, plan: Plan) -> xgboost.Booster:
 def _check_device(device: str) -> None:
     if device == "cuda" and not xgboost.build_info()["USE_CUDA"]:
         raise ValueError(
-            f'device is "cuda" (settings.toml, [train]), but the installed XGBoost {xgboost.__version__} has no CUDA: '
+            f'device is "cuda" (settings.toml, [train]), but XGBoost {xgboost.__version__} here has no CUDA: '
             'install `xgboost` in place of `xgboost-cpu` in the image, or set device = "cpu"'
         )
 
@@ -217,13 +217,13 @@ def _check_device_used(booster: xgboost.Booster, device: str) -> None:
     used = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
     if used.partition(":")[0] != device:
         raise ValueError(
-            f'device is "{device}" (settings.toml, [train]), but XGBoost trained on {used}: choose an instance_type '
-            'with a GPU, or set device = "cpu"'
+            f'device is "{device}" (settings.toml, [train]), but XGBoost trained on {used}: choose an '
+            'instance_type with a GPU, or set device = "cpu"'
         )
 
 
 def class_weights(label: np.ndarray, class_weight: str, problem: str) -> np.ndarray | None:
-    """Weight of each row, or None for none; balanced gives each class the same sum (scikit-learn's `balanced`)."""
+    """Weight of each row or None; balanced gives each class the same sum (scikit-learn's `balanced`)."""
     if class_weight == "none":
         return None
     if problem == "regression":
@@ -233,7 +233,7 @@ def class_weights(label: np.ndarray, class_weight: str, problem: str) -> np.ndar
 
 
 def decision_threshold(booster: xgboost.Booster, validation: Rows, train: Train) -> float:
-    """Score from which a row counts as positive: the one of settings, or the best for F1 on the validation split."""
+    """Score from which a row counts as positive: of settings, or the best for F1 on the validation split."""
     if train.decision_threshold != "max_f1":
         return float(train.decision_threshold)
     return metrics.best_f1_threshold(validation.label, booster.inplace_predict(validation.features))

@@ -14,9 +14,7 @@ from ml_pipeline.settings import Settings
 MAX_SECONDS = 24 * 3600  # a transform job has no limit of its own
 
 
-def transform(
-    model_uri: str, transform_input_uri: str, execution_id: str, settings: Settings
-) -> dict[str, Any]:
+def transform(model_uri: str, transform_input_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
     """Predictions for the header-less CSV at transform_input_uri: its columns, then the model's outputs.
 
     Returns summary and predictions_uri. Raises jobs.JobFailed with SageMaker's reason.

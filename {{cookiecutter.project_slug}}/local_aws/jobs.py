@@ -1,0 +1,347 @@
+"""Training and processing jobs: folder, container, log, checkpoints, outputs and status of each."""
+
+import math
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from local_aws import container, layout, transform, tuning
+from local_aws.faults import fault_for, inject, job_fault
+from local_aws.images import FUNCTION_STEP, XGBOOST, function_step
+from local_aws.joblog import JobLog, Metrics
+from local_aws.transfer import Checkpoints, TransferError, files_below, upload_archive, upload_folder
+
+if TYPE_CHECKING:
+    from local_aws.sagemaker import SageMaker
+
+__all__ = ["fault_for", "inject", "start", "stop", "stop_all"]
+
+STOP_GRACE_SECONDS = 120.0
+LAST_GRACE_SECONDS = 3.0
+TICK_SECONDS = 0.1
+MAX_REASON = 1024
+INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."
+DELEGATED = {"TransformJob": transform, "HyperParameterTuningJob": tuning}
+
+
+@dataclass(frozen=True)
+class End:
+    """How a container ended. cause: exit, stop, max_runtime, interrupt or internal_error."""
+
+    cause: str
+    code: int
+
+
+@dataclass
+class Run:
+    """A job at work: what its thread and those that stop it share."""
+
+    api: "SageMaker"
+    kind: str
+    name: str
+    stopping: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+    grace_seconds: float | None = None
+
+    @property
+    def record(self) -> dict:
+        return self.api.state.get(self.kind, self.name)
+
+    @property
+    def root(self) -> Path:
+        return self.api.state.folder / "jobs" / self.name
+
+    @property
+    def log(self) -> Path:
+        return self.api.state.folder / "logs" / f"{self.name}.log"
+
+    def update(self, **fields: object) -> None:
+        self.api.state.update(self.kind, self.name, LastModifiedTime=time.time(), **fields)
+
+    def enter(self, status: str, message: str) -> None:
+        """Ends the present secondary status of a training job and begins another."""
+        now = time.time()
+        transitions = self.record.get("SecondaryStatusTransitions", [])
+        if transitions and "EndTime" not in transitions[-1]:
+            transitions[-1]["EndTime"] = now
+        transitions.append({"Status": status, "StartTime": now, "StatusMessage": message})
+        self.update(SecondaryStatus=status, SecondaryStatusTransitions=transitions)
+
+
+_runs: dict[tuple[Path, str, str], Run] = {}
+_lock = threading.Lock()
+
+
+def start(api: "SageMaker", kind: str, name: str) -> None:
+    """Starts the job that is recorded; returns at once."""
+    if kind in DELEGATED:
+        DELEGATED[kind].start(api, name)
+        return
+    run = Run(api, kind, name)
+    run.thread = threading.Thread(target=_work, args=(run,), name=name, daemon=True)
+    with _lock:
+        _runs[api.state.folder, kind, name] = run
+    run.thread.start()
+
+
+def stop(api: "SageMaker", kind: str, name: str) -> None:
+    """Asks the job to stop: SIGTERM, SIGKILL after STOP_GRACE_SECONDS; returns at once."""
+    if kind in DELEGATED:
+        DELEGATED[kind].stop(api, name)
+        return
+    with _lock:
+        run = _runs.get((api.state.folder, kind, name))
+    if run:
+        run.stopping.set()
+
+
+def stop_all(api: "SageMaker") -> None:
+    """Returns when no job runs any more; containers get LAST_GRACE_SECONDS."""
+    for kind in DELEGATED:
+        for name in api.state.names(kind):
+            if api.state.get(kind, name)[f"{kind}Status"] in ("InProgress", "Stopping"):
+                DELEGATED[kind].stop(api, name)
+    while True:
+        with _lock:
+            running = [run for (folder, *_), run in _runs.items() if folder == api.state.folder]
+        if not running:
+            return
+        for run in running:
+            run.grace_seconds = LAST_GRACE_SECONDS
+            run.stopping.set()
+        for run in running:
+            run.thread.join()
+
+
+def _work(run: Run) -> None:
+    """The job's thread. Whatever goes wrong, the job gets a final status."""
+    flow = FLOWS[run.kind]
+    try:
+        flow(run)
+    except (layout.Refused, TransferError, ClientError) as error:
+        _end(run, "Failed", f"ClientError: {error}")
+    except Exception as error:
+        _end(run, "Failed", f"InternalServerError: {error!r}")
+        raise
+    finally:
+        with _lock:
+            del _runs[run.api.state.folder, run.kind, run.name]
+
+
+def _train(run: Run) -> None:
+    record, s3 = run.record, run.api.client("s3")
+    image = run.api.images.resolve(record["AlgorithmSpecification"]["TrainingImage"])
+    if image.module == FUNCTION_STEP:
+        function_step.check(record)
+    log = _open_log(run, "TrainingJobs", "algo-1-")
+    metrics = Metrics(record["AlgorithmSpecification"].get("MetricDefinitions", []), image.module == XGBOOST)
+    saved = _checkpoints(run, s3)
+
+    def follow(lines: list[str]) -> None:
+        if metrics.read(lines):
+            run.update(_metrics=metrics.history, FinalMetricDataList=metrics.final())
+        if saved:
+            saved.sync()
+
+    end = _attempts(run, image.module, log, follow, saved)
+    follow(log.finish())
+    _finish_training(run, end, image.module)
+
+
+def _attempts(
+    run: Run, module: str, log: JobLog, follow: Callable[[list[str]], None], saved: Checkpoints | None
+) -> End:
+    """How the last container of the job ended: interrupted ones are started anew, as are lost ones if retries are left."""
+    record, started = run.record, time.time()
+    retries = record.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
+    faults = ("internal_error", "interrupt") if record["EnableManagedSpotTraining"] else ("internal_error",)
+    run.update(TrainingStartTime=started)
+    while True:
+        run.enter("Downloading", "Downloading input data")
+        layout.empty_folder(run.root)
+        layout.lay_out_training(run.api.client("s3"), record, run.root)
+        if saved:
+            saved.restore()
+        run.enter("Training", "Training image download completed. Training in progress.")
+        end = _contain(run, _spec(run, module), log, follow, faults)
+        if end.cause == "interrupt":
+            _begin_again(run, log, "Interrupted", "Spot capacity was taken back: the container was killed")
+        elif end.cause == "internal_error" and retries:
+            retries -= 1
+            _begin_again(run, log, "Restarting", f"The instance was lost, {retries} retries left")
+        else:
+            return end
+
+
+def _begin_again(run: Run, log: JobLog, status: str, message: str) -> None:
+    log.write(f"[local AWS] {message}")
+    run.enter(status, message)
+    run.enter("Starting", "Launching another instance")
+
+
+def _contain(
+    run: Run, spec: container.Spec, log: JobLog, follow: Callable[[list[str]], None], faults: tuple[str, ...]
+) -> End:
+    """Runs one container to its end.
+
+    A tick reads the log, then hands the lines on (which also syncs checkpoints), then looks for a fault: what was
+    on disk when a line was logged is in S3 before that line can trigger an interruption.
+    """
+    box, begun = container.Container(spec), time.monotonic()
+    limit = run.record["StoppingCondition"]["MaxRuntimeInSeconds"] - (time.time() - _job_start(run))
+    cause, deadline = "exit", math.inf
+    while (code := box.wait(TICK_SECONDS)) is None:
+        lines, seconds = log.pump(), time.monotonic() - begun
+        follow(lines)
+        fault = job_fault(faults, run.name, lines, seconds) if cause == "exit" else None
+        if fault:
+            cause, deadline = fault, 0.0
+        elif cause == "exit" and (run.stopping.is_set() or seconds > limit):
+            cause = "stop" if run.stopping.is_set() else "max_runtime"
+            box.send(signal.SIGTERM)
+            deadline = time.monotonic()
+        if cause != "exit" and time.monotonic() >= deadline + (0 if fault else _grace(run)):
+            box.send(signal.SIGKILL)
+    return End(cause, code)
+
+
+def _grace(run: Run) -> float:
+    return STOP_GRACE_SECONDS if run.grace_seconds is None else run.grace_seconds
+
+
+def _job_start(run: Run) -> float:
+    record = run.record
+    return record.get("TrainingStartTime", record.get("ProcessingStartTime"))
+
+
+def _finish_training(run: Run, end: End, module: str) -> None:
+    record = run.record
+    run.enter("Uploading", "Uploading generated training model")
+    _upload_results(run, record)
+    seconds = max(1, math.ceil(time.time() - record["TrainingStartTime"]))
+    run.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
+    if end.cause == "stop":
+        _end(run, "Stopped")
+    elif end.cause == "max_runtime":
+        _end(run, "Stopped", secondary="MaxRuntimeExceeded")
+    elif end.cause == "internal_error":
+        _end(run, "Failed", INTERNAL_ERROR)
+    elif end.code:
+        _end(run, "Failed", _failure_reason(run.root, end.code))
+    elif module == FUNCTION_STEP and (missing := function_step.missing_result(run.api.client("s3"), record)):
+        _end(run, "Failed", _failure_reason(run.root, end.code, missing))
+    else:
+        _end(run, "Completed")
+
+
+def _upload_results(run: Run, record: dict) -> None:
+    """Brings what the container left in model/ and output/data/ to S3."""
+    s3, output = run.api.client("s3"), record["OutputDataConfig"]
+    base = f"{output['S3OutputPath'].rstrip('/')}/{run.name}/output"
+    for folder, name in (("model", "model"), ("output/data", "output")):
+        if not files_below(run.root / folder):
+            continue
+        if output.get("CompressionType") == "NONE":
+            upload_folder(s3, run.root / folder, f"{base}/{name}")
+        else:
+            upload_archive(s3, run.root / folder, run.root / "tmp" / "archive", f"{base}/{name}.tar.gz")
+
+
+def _process(run: Run) -> None:
+    record, s3 = run.record, run.api.client("s3")
+    image = run.api.images.resolve(record["AppSpecification"]["ImageUri"])
+    if image.module in (FUNCTION_STEP, XGBOOST):
+        uri = record["AppSpecification"]["ImageUri"]
+        raise layout.Refused(f"the local AWS runs no processing job on {uri!r}, only on sagemaker-clarify-processing")
+    log = _open_log(run, "ProcessingJobs", "algo-1-")
+    run.update(ProcessingStartTime=time.time())
+    layout.empty_folder(run.root)
+    layout.lay_out_processing(s3, record, run.root)
+    end = _contain(run, _spec(run, image.module), log, lambda lines: None, ())
+    log.finish()
+    if end.cause != "exit":
+        reason = "MaxRuntimeInSeconds exceeded" if end.cause == "max_runtime" else ""
+        _end(run, "Stopped", reason)
+    elif end.code:
+        _end(run, "Failed", _failure_reason(run.root, end.code))
+    else:
+        for output in record.get("ProcessingOutputConfig", {}).get("Outputs", []):
+            target = output["S3Output"]
+            upload_folder(s3, layout.local_path(run.root, target["LocalPath"]), target["S3Uri"])
+        _end(run, "Completed")
+
+
+FLOWS: dict[str, Callable[[Run], None]] = {"TrainingJob": _train, "ProcessingJob": _process}
+
+
+def _open_log(run: Run, group: str, stream: str) -> JobLog:
+    stream_name = f"{run.name}/{stream}{int(time.time())}"
+    return JobLog(run.api.client("logs"), f"/aws/sagemaker/{group}", stream_name, run.log)
+
+
+def _checkpoints(run: Run, s3: object) -> Checkpoints | None:
+    record = run.record
+    if "CheckpointConfig" not in record:
+        return None
+    return Checkpoints(s3, layout.checkpoints(record, run.root), record["CheckpointConfig"]["S3Uri"])
+
+
+def _spec(run: Run, module: str) -> container.Spec:
+    record = run.record
+    variables = container.environment(run.api.endpoint, run.api.region, run.root)
+    variables |= {f"{run.kind[:-3].upper()}_JOB_{part.upper()}": record[f"{run.kind}{part}"] for part in ("Name", "Arn")}
+    variables |= record.get("Environment", {})
+    if "TuningJobArn" in record:
+        variables["OMP_NUM_THREADS"] = str(_trial_threads(run.api, record["TuningJobArn"]))
+    return container.Spec(module, run.root, run.log, variables, layout.record_for_container(record))
+
+
+def _trial_threads(api: "SageMaker", tuning_job_arn: str) -> int:
+    """The cores of one trial: parallel ones that share a core spin, and take four times as long."""
+    job = api.state.find("HyperParameterTuningJob", HyperParameterTuningJobArn=tuning_job_arn)[0]
+    parallel = job["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxParallelTrainingJobs"]
+    return max(1, (os.cpu_count() or 1) // parallel)
+
+
+def _failure_reason(root: Path, code: int, otherwise: str = "") -> str:
+    """FailureReason of a container that failed, from what it wrote to output/failure."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " (the machine may have run out of memory)" if name == "SIGKILL" else ""
+        return f"AlgorithmError: the container was killed by {name}{hint}, exit code: {128 - code}"
+    failure = root / "output" / "failure"
+    text = failure.read_text(errors="replace").strip() if failure.exists() else otherwise
+    tail = f", exit code: {code}"
+    return f"AlgorithmError: {text}"[: MAX_REASON - len(tail)] + tail
+
+
+def _end(run: Run, status: str, reason: str = "", secondary: str = "") -> None:
+    """Gives the job its final status; its folder stays when it failed."""
+    now = time.time()
+    fields: dict[str, object] = {f"{run.kind}Status": status}
+    if reason:
+        fields["FailureReason"] = reason[:MAX_REASON]
+    if status != "Failed":
+        shutil.rmtree(run.root, ignore_errors=True)
+    if run.kind == "TrainingJob":
+        run.enter(secondary or status, MESSAGES.get(secondary or status, reason[:MAX_REASON]))
+        transitions = run.record["SecondaryStatusTransitions"]
+        transitions[-1]["EndTime"] = now
+        run.update(TrainingEndTime=now, SecondaryStatusTransitions=transitions, **fields)
+    else:
+        run.update(ProcessingEndTime=now, **fields)
+
+
+MESSAGES = {
+    "Completed": "Training job completed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds",
+}
