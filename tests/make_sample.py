@@ -1,7 +1,7 @@
-"""Makes data/sample.csv of the generated project: synthetic loan applicants. `python tests/make_sample.py` rewrites it.
+"""Makes data/sample.csv of the generated project, synthetic loan applicants: `python tests/make_sample.py`.
 
-Only `random.Random.random` is drawn from, whose sequence Python promises to keep, and all numbers are rounded: every
-Python writes the same bytes.
+Only `random.Random.random` is drawn from, whose sequence Python promises to keep, and all numbers are
+rounded: every Python writes the same bytes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def _applicant(random: Random, number: int) -> dict[str, Any]:
     sex = "female" if random.random() < 0.45 else "male"
     age = round(_clipped(42 + 13 * _normal(random), 19, 78))
     employment = _choice(random, EMPLOYMENT)
-    years = round(_clipped((age - 19) * random.random() ** 1.5, 0, 45), 1) if employment != "unemployed" else 0.0
+    years = (
+        round(_clipped((age - 19) * random.random() ** 1.5, 0, 45), 1) if employment != "unemployed" else 0.0
+    )
     salary = math.exp(10.45 + 0.006 * min(age, 55) + 0.42 * _normal(random) - 0.08 * (sex == "female"))
     income = round(salary * (0.45 if employment == "unemployed" else 1.0), -2)
     amount = round(_clipped(math.exp(9.2 + 0.75 * _normal(random)), 1000, 90000), -2)
@@ -82,7 +84,7 @@ def _applicant(random: Random, number: int) -> dict[str, Any]:
 
 
 def _log_odds(row: dict[str, Any]) -> float:
-    """Log-odds of approval: affordability, history and job, with an interaction and a bend that trees can find."""
+    """Log-odds of approval from affordability, history and job, with bends and an interaction."""
     monthly = row["loan_amount"] / row["term_months"] / (row["income"] / 12)
     odds = 1.55 - 7.0 * min(monthly, 0.7) - 4.2 * max(row["debt_ratio"] - 0.25, 0.0)
     odds += 1.6 * math.log(row["income"] / 38000) + 0.09 * min(row["employment_years"], 12)

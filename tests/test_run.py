@@ -22,7 +22,9 @@ from sklearn.datasets import load_diabetes, load_wine
 SECONDS = 300
 
 
-def command(project: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def command(
+    project: Path, *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ml_pipeline", *arguments],
         cwd=project,
@@ -36,7 +38,10 @@ def command(project: Path, *arguments: str, env: dict[str, str] | None = None) -
 def results(project: Path, name: str = "latest") -> dict[str, object]:
     """Every JSON file of a run by its name without ending."""
     folder = project / "runs" / name
-    return {path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text()) for path in folder.rglob("*.json")}
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text())
+        for path in folder.rglob("*.json")
+    }
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -119,7 +124,9 @@ def test_the_output_has_one_line_a_step_and_a_summary(ran):
     lines = ran[1].stdout.splitlines()
     for name in ("Process", "Tune", "Train", "Transform", "Evaluate", "Bias", "Gate", "Register"):
         assert len([line for line in lines if re.match(rf"{name} +Succeeded +\d+\.\d s ", line)]) == 1
-    assert any(line.startswith("registered ") and "version 1, PendingManualApproval" in line for line in lines)
+    assert any(
+        line.startswith("registered ") and "version 1, PendingManualApproval" in line for line in lines
+    )
 
 
 def test_the_model_artifact_holds_a_booster_and_its_features_and_nothing_else(ran):
@@ -188,8 +195,14 @@ def test_the_definition_is_all_that_is_printed_and_is_what_ran(ran):
 def test_the_shipped_workspace_holds_the_package_alone(ran):
     import zipfile
 
-    found = [path for path in (ran[0] / ".local_aws").rglob("*") if path.is_file() and zipfile.is_zipfile(path)]
-    workspaces = [names for names in (zipfile.ZipFile(path).namelist() for path in found) if any("ml_pipeline/" in n for n in names)]
+    found = [
+        path for path in (ran[0] / ".local_aws").rglob("*") if path.is_file() and zipfile.is_zipfile(path)
+    ]
+    workspaces = [
+        names
+        for names in (zipfile.ZipFile(path).namelist() for path in found)
+        if any("ml_pipeline/" in n for n in names)
+    ]
     assert workspaces
     for names in workspaces:
         files = [name.partition("/")[2] for name in names if not name.endswith("/")]
@@ -200,8 +213,12 @@ def test_a_raising_step_is_told_in_15_lines_with_the_users_own_frame(make_projec
     project = make_project()
     train = project / "ml_pipeline/steps/train.py"
     text = train.read_text()
-    signature = re.search(r"^def train\(.*?\) -> dict\[str, Any\]:\n(    \"\"\".*?\"\"\"\n)?", text, re.M | re.S)
-    train.write_text(text[: signature.end()] + '    raise ValueError("the moon is full")\n' + text[signature.end() :])
+    signature = re.search(
+        r"^def train\(.*?\) -> dict\[str, Any\]:\n(    \"\"\".*?\"\"\"\n)?", text, re.M | re.S
+    )
+    train.write_text(
+        text[: signature.end()] + '    raise ValueError("the moon is full")\n' + text[signature.end() :]
+    )
     place = text[: signature.end()].count("\n") + 1
     done = command(project, "run", "--fresh")
     told = done.stdout[done.stdout.index("Failed in") :].strip().splitlines()
@@ -210,20 +227,32 @@ def test_a_raising_step_is_told_in_15_lines_with_the_users_own_frame(make_projec
     assert any("ValueError: the moon is full" in line for line in told)
     assert any(f"ml_pipeline/steps/train.py:{place} in train" in line for line in told)
     assert "Traceback (most recent call last)" in (project / "runs/latest/logs/Train.log").read_text()
-    assert [step["status"] for step in results(project)["execution"]["steps"]] == ["Succeeded", "Succeeded", "Failed"]
+    assert [step["status"] for step in results(project)["execution"]["steps"]] == [
+        "Succeeded",
+        "Succeeded",
+        "Failed",
+    ]
     assert not (project / "runs/latest/model_package.json").exists()
 
 
 def test_a_killed_step_fails_the_run_and_says_so(make_project):
     project = make_project()
     evaluate = project / "ml_pipeline/steps/evaluate.py"
-    evaluate.write_text(evaluate.read_text() + "\n\ndef evaluate(*args):\n    import os\n    os.kill(os.getpid(), 9)\n")
-    edit(evaluate, "def evaluate(*args)", "def evaluate(splits_uri, encoded_uri, model_uri, predictions_uri, execution_id, settings)")
+    evaluate.write_text(
+        evaluate.read_text() + "\n\ndef evaluate(*args):\n    import os\n    os.kill(os.getpid(), 9)\n"
+    )
+    edit(
+        evaluate,
+        "def evaluate(*args)",
+        "def evaluate(splits_uri, encoded_uri, model_uri, predictions_uri, execution_id, settings)",
+    )
     done = command(project, "run", "--fresh")
     execution = results(project)["execution"]
     assert done.returncode == 1
     assert execution["status"] == "Failed"
-    assert execution["steps"][-1]["name"] == "Evaluate" and "SIGKILL" in execution["steps"][-1]["failure_reason"]
+    assert (
+        execution["steps"][-1]["name"] == "Evaluate" and "SIGKILL" in execution["steps"][-1]["failure_reason"]
+    )
 
 
 def test_a_model_that_misses_a_bound_is_rejected_with_the_number_and_the_bound(make_project):
@@ -244,7 +273,11 @@ def test_a_model_that_misses_a_bound_is_rejected_with_the_number_and_the_bound(m
 def test_ctrl_c_stops_the_execution_and_leaves_no_process(make_project):
     project = make_project()
     process = subprocess.Popen(
-        [sys.executable, "-m", "ml_pipeline", "run"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "ml_pipeline", "run"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     for line in process.stdout:
         if line.startswith("Process"):
@@ -299,7 +332,15 @@ def test_a_multiclass_set_runs_to_a_registered_model(make_project):
         target=np.array(["barolo", "grignolino", "barbera"])[wine.target],
         vineyard=np.where(np.arange(len(wine.target)) % 3, "hill", "plain"),
     )
-    _use(project, frame, target="target", problem="multiclass", positive="barolo", facet="vineyard", method="stratified")
+    _use(
+        project,
+        frame,
+        target="target",
+        problem="multiclass",
+        positive="barolo",
+        facet="vineyard",
+        method="stratified",
+    )
     done = command(project, "run", "--data", "data.csv", "--fresh")
     found = results(project)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -307,7 +348,13 @@ def test_a_multiclass_set_runs_to_a_registered_model(make_project):
     assert found["metrics"]["primary"] == "logloss"
     assert found["bias/analysis"]["pre_training_bias_metrics"]["label_value_or_threshold"] == "barolo"
     with (project / "runs/latest/predictions.csv").open() as file:
-        assert next(csv.reader(file)) == ["label", "predicted_label", "score_barbera", "score_barolo", "score_grignolino"]
+        assert next(csv.reader(file)) == [
+            "label",
+            "predicted_label",
+            "score_barbera",
+            "score_barolo",
+            "score_grignolino",
+        ]
 
 
 def test_a_regression_set_runs_to_a_registered_model(make_project):
@@ -371,5 +418,7 @@ def test_bad_options_and_settings_answer_without_loading_anything_heavy(project)
             "except SystemExit: pass\n"
             "print(sorted({'sagemaker', 'pandas', 'boto3', 'numpy', 'rich'} & set(sys.modules)))"
         )
-        done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=project, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=project, capture_output=True, text=True, check=True
+        )
         assert done.stdout.splitlines()[-1] == "[]"

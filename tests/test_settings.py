@@ -1,7 +1,6 @@
 """settings.toml is validated once, whole, and every refusal says where, what and what instead."""
 
 import pytest
-
 from ml_pipeline import settings
 
 
@@ -56,14 +55,38 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             "trial_max_wait_seconds = 60",
             "trial_max_wait_seconds must be at least trial_max_runtime_seconds (1200), got 60",
         ),
-        ('facets = ["sex"]', 'facets = ["approved"]', "facets must be another column than target, got 'approved'"),
-        ("test_fraction = 0.20", "test_fraction = 0.9", "must be above 0 and leave rows to train on, got 0.16 and 0.9"),
-        ('method = "stratified"', 'method = "by_key"', "key must be the column that method = by_key needs, got ''"),
-        ("[env.prod.tune]", "[env.production.tune]", "unknown key production (settings.toml, [env]); known are: local, dev, staging, prod"),
-        ("eta = [0.02, 0.3", "eta = [0.3, 0.02", "eta must be from a lower to a higher number, got [0.3, 0.02]"),
+        (
+            'facets = ["sex"]',
+            'facets = ["approved"]',
+            "facets must be another column than target, got 'approved'",
+        ),
+        (
+            "test_fraction = 0.20",
+            "test_fraction = 0.9",
+            "must be above 0 and leave rows to train on, got 0.16 and 0.9",
+        ),
+        (
+            'method = "stratified"',
+            'method = "by_key"',
+            "key must be the column that method = by_key needs, got ''",
+        ),
+        (
+            "[env.prod.tune]",
+            "[env.production.tune]",
+            "unknown key production (settings.toml, [env]); known are: local, dev, staging, prod",
+        ),
+        (
+            "eta = [0.02, 0.3",
+            "eta = [0.3, 0.02",
+            "eta must be from a lower to a higher number, got [0.3, 0.02]",
+        ),
         ("num_round = 400", "num_round = 0", "num_round must be a whole number of rounds, at least 1, got 0"),
         ('facets = ["sex"]', "facets = sex", "settings.toml is not valid TOML"),
-        ("[gate.bias] ", "[gate.bias]\nDPPL = [0.1, -0.1]", "DPPL must be [lowest, highest], got [0.1, -0.1]"),
+        (
+            "[gate.bias] ",
+            "[gate.bias]\nDPPL = [0.1, -0.1]",
+            "DPPL must be [lowest, highest], got [0.1, -0.1]",
+        ),
         ("[tags] ", "[tags]\nteam = 1 ", "team must be a text, got 1 (settings.toml, [tags])"),
     ],
 )
@@ -86,4 +109,7 @@ def test_names_follow_slug_environment_account_and_region(load):
     assert made.bucket == f"{slug}-staging-111122223333-{region}"
     assert made.role_arn == f"arn:aws:iam::111122223333:role/{slug}-staging-execution"
     assert made.image_uri == f"111122223333.dkr.ecr.{region}.amazonaws.com/{slug}-staging:abc"
-    assert made.uri("exec1", "train", "model.tar.gz") == f"s3://{made.bucket}/executions/exec1/train/model.tar.gz"
+    assert (
+        made.uri("exec1", "train", "model.tar.gz")
+        == f"s3://{made.bucket}/executions/exec1/train/model.tar.gz"
+    )

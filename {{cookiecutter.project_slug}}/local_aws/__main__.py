@@ -117,11 +117,13 @@ def end(front, server) -> None:
     """Stops what runs, while it is still answered; then saves. A second signal ends the process at once."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    front.api.executions.stop_all(front.api)
-    front.api.jobs.stop_all(front.api)
-    server.shutdown()
-    front.api.state.save()
-    front.s3.save()
+    try:
+        front.api.executions.stop_all(front.api)
+        front.api.jobs.stop_all(front.api)
+        server.shutdown()
+    finally:
+        front.api.state.save()
+        front.s3.save()
 
 
 def refused(message: str) -> int:

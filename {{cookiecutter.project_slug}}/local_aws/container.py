@@ -25,7 +25,7 @@ class ContainerError(Exception):
 class Spec:
     """What a container is started with.
 
-    module: `module.main(root, record)` is its entry point. root: the folder that is /opt/ml. record: the job's.
+    module: its entry point is `module.main(root, record)`. root: the folder that is /opt/ml.
     """
 
     module: str
@@ -49,7 +49,7 @@ def start_fork_server() -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def environment(endpoint: str, region: str, access_key: str, root: Path) -> dict[str, str]:
+def environment(endpoint: str, region: str, root: Path) -> dict[str, str]:
     """The variables of a container, built and not inherited: nothing of the user's leads to another AWS."""
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return kept | {
@@ -59,7 +59,7 @@ def environment(endpoint: str, region: str, access_key: str, root: Path) -> dict
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_ACCESS_KEY_ID": "AKIALOCALAWS00000000",
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

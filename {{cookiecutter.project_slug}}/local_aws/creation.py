@@ -96,10 +96,8 @@ def _first_transform(api: "SageMaker", request: dict) -> dict:
 
 
 def _first_tuning(api: "SageMaker", request: dict) -> dict:
-    definition = request.get("TrainingJobDefinition")
-    if definition is None:
-        message = "CreateHyperParameterTuningJob.TrainingJobDefinition is required (the local AWS takes one)"
-        raise ApiError("ValidationException", message)
+    api.tuning.check(api, request)
+    definition = request["TrainingJobDefinition"]
     api.images.check(definition["AlgorithmSpecification"]["TrainingImage"])
     _check_spot("TrainingJobDefinition", definition, definition["StoppingCondition"])
     counters = ("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped")

@@ -71,7 +71,7 @@ def steps_of(definition: dict) -> dict[str, Step]:
 
 
 def job_name(step: Step, prefix: str | None, execution_id: str, suffix: str) -> str:
-    """The name of the step's job; prefix: the name in its arguments (`use_custom_job_prefix`), None without."""
+    """The name of the step's job. prefix: the name in its arguments (`use_custom_job_prefix`), or None."""
     if prefix is not None:
         return f"{prefix}-{execution_id}-{suffix}"
     if step.type == "Tuning":

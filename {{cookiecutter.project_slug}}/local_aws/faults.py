@@ -15,7 +15,7 @@ JOB_FAULTS = ("interrupt", "internal_error")
 class Fault:
     """One fault. `times`: how often it still happens.
 
-    Of a job (interrupt, internal_error): after a log line that `after_log` matches, or `after_seconds` of running.
+    Of a job (interrupt, internal_error): after a log line that `after_log` matches, or after `after_seconds`.
     Of an API operation (throttle, error): at its next calls.
     """
 
@@ -30,7 +30,7 @@ class Fault:
         if self.kind in API_ERRORS and not self.operation:
             raise ValueError(f"fault {self.kind!r} needs operation, for example CreateTrainingJob")
         if self.kind in JOB_FAULTS and bool(self.after_log) == bool(self.after_seconds):
-            raise ValueError(f"fault {self.kind!r} needs either after_log (a regex) or after_seconds (above 0)")
+            raise ValueError(f"fault {self.kind!r} needs after_log (a regex) or after_seconds (above 0)")
         if self.kind not in (*API_ERRORS, *JOB_FAULTS):
             raise ValueError(f"fault kind {self.kind!r}: known are {', '.join((*API_ERRORS, *JOB_FAULTS))}")
         if isinstance(self.times, bool) or not isinstance(self.times, int) or self.times < 1:
@@ -54,7 +54,9 @@ def inject(api: object, fault: dict) -> None:
     unknown = fault.keys() - Fault.__dataclass_fields__.keys()
     if unknown or "kind" not in fault:
         allowed = ", ".join(Fault.__dataclass_fields__)
-        raise ValueError(f"a fault has the members {allowed}, kind is required; got {', '.join(fault) or 'none'}")
+        raise ValueError(
+            f"a fault has the members {allowed}, kind is required; got {', '.join(fault) or 'none'}"
+        )
     with _lock:
         _faults.append(Fault(**fault))
 

@@ -3,13 +3,14 @@
 import math
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 BATCH_EVENTS, BATCH_BYTES, EVENT_BYTES = 10_000, 1_000_000, 250_000
 FLUSH_SECONDS = 1.0
 READ_BYTES = 1 << 20
-# The agent that carries a container's output to CloudWatch writes a tab as #011, and AWS's expressions expect it so.
+# CloudWatch's agent writes a tab as #011, and AWS's own expressions expect it so.
 ESCAPED_TAB = "#011"
 XGBOOST_METRIC = re.compile(r"\t(train|validation)-([^:\s]+):(\S+)")
 XGBOOST_ROUND = re.compile(r"^\[\d+\]\t")
@@ -61,10 +62,8 @@ class JobLog:
         return chunk
 
     def _open_stream(self) -> None:
-        try:
+        with suppress(self._logs.exceptions.ResourceAlreadyExistsException):
             self._logs.create_log_group(logGroupName=self._group)
-        except self._logs.exceptions.ResourceAlreadyExistsException:
-            pass  # every job but the first of its kind
         self._logs.create_log_stream(logGroupName=self._group, logStreamName=self._stream)
 
     def _add(self, lines: list[str]) -> None:

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from local_aws import container, layout, transform, tuning
 from local_aws.faults import fault_for, inject, job_fault
-from local_aws.images import FUNCTION_STEP, XGBOOST, function_step
+from local_aws.images import CLARIFY, FUNCTION_STEP, XGBOOST, function_step
 from local_aws.joblog import JobLog, Metrics
 from local_aws.transfer import Checkpoints, TransferError, files_below, upload_archive, upload_folder
 
@@ -29,6 +29,14 @@ LAST_GRACE_SECONDS = 3.0
 TICK_SECONDS = 0.1
 MAX_REASON = 1024
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."
+OUT_OF_TIME = "The job ran longer than its MaxRuntimeInSeconds"
+MESSAGES = {
+    "Completed": "Training job completed",
+    "Failed": "Training job failed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds",
+}
+GRACEFUL = ("stop", "max_runtime")
 DELEGATED = {"TransformJob": transform, "HyperParameterTuningJob": tuning}
 
 
@@ -66,14 +74,15 @@ class Run:
     def update(self, **fields: object) -> None:
         self.api.state.update(self.kind, self.name, LastModifiedTime=time.time(), **fields)
 
-    def enter(self, status: str, message: str) -> None:
+    def enter(self, status: str, message: str, **fields: object) -> None:
         """Ends the present secondary status of a training job and begins another."""
         now = time.time()
-        transitions = self.record.get("SecondaryStatusTransitions", [])
-        if transitions and "EndTime" not in transitions[-1]:
-            transitions[-1]["EndTime"] = now
-        transitions.append({"Status": status, "StartTime": now, "StatusMessage": message})
-        self.update(SecondaryStatus=status, SecondaryStatusTransitions=transitions)
+        transitions = self.record["SecondaryStatusTransitions"]
+        transitions[-1].setdefault("EndTime", now)
+        begun = {"Status": status, "StartTime": now, "StatusMessage": message}
+        # The last status is over when it begins.
+        transitions.append(begun | ({"EndTime": now} if "TrainingJobStatus" in fields else {}))
+        self.update(SecondaryStatus=status, SecondaryStatusTransitions=transitions, **fields)
 
 
 _runs: dict[tuple[Path, str, str], Run] = {}
@@ -105,20 +114,25 @@ def stop(api: "SageMaker", kind: str, name: str) -> None:
 
 def stop_all(api: "SageMaker") -> None:
     """Returns when no job runs any more; containers get LAST_GRACE_SECONDS."""
-    for kind in DELEGATED:
-        for name in api.state.names(kind):
-            if api.state.get(kind, name)[f"{kind}Status"] in ("InProgress", "Stopping"):
-                DELEGATED[kind].stop(api, name)
-    while True:
-        with _lock:
-            running = [run for (folder, *_), run in _runs.items() if folder == api.state.folder]
-        if not running:
-            return
+    for kind, name in _delegated(api, "InProgress"):
+        api.call(f"Stop{kind}", {f"{kind}Name": name})
+    while running := _running(api):
         for run in running:
             run.grace_seconds = LAST_GRACE_SECONDS
             run.stopping.set()
         for run in running:
             run.thread.join()
+    for kind, name in _delegated(api, "Stopping"):
+        api.state.wait(kind, name, lambda record, kind=kind: record[f"{kind}Status"] != "Stopping")
+
+
+def _delegated(api: "SageMaker", status: str) -> list[tuple[str, str]]:
+    return [(kind, name) for kind in DELEGATED for name in api.state.names(kind, **{f"{kind}Status": status})]
+
+
+def _running(api: "SageMaker") -> list[Run]:
+    with _lock:
+        return [run for (folder, *_), run in _runs.items() if folder == api.state.folder]
 
 
 def _work(run: Run) -> None:
@@ -136,47 +150,69 @@ def _work(run: Run) -> None:
             del _runs[run.api.state.folder, run.kind, run.name]
 
 
+@dataclass
+class Watch:
+    """What is looked after while a training job's container runs."""
+
+    run: Run
+    log: JobLog
+    metrics: Metrics
+    saved: Checkpoints | None
+
+    def tick(self) -> list[str]:
+        """What the container has just logged.
+
+        Checkpoints are synced after the log was read: what lay on the disk when a line was written is in S3
+        before that line can trigger an interruption.
+        """
+        lines = self.log.pump()
+        self._follow(lines)
+        return lines
+
+    def finish(self) -> None:
+        self._follow(self.log.finish())
+
+    def _follow(self, lines: list[str]) -> None:
+        if self.metrics.read(lines):
+            self.run.update(_metrics=self.metrics.history, FinalMetricDataList=self.metrics.final())
+        if self.saved:
+            self.saved.sync()
+
+
 def _train(run: Run) -> None:
     record, s3 = run.record, run.api.client("s3")
-    image = run.api.images.resolve(record["AlgorithmSpecification"]["TrainingImage"])
-    if image.module == FUNCTION_STEP:
+    algorithm = record["AlgorithmSpecification"]
+    module = run.api.images.resolve(algorithm["TrainingImage"]).module
+    if module == CLARIFY:
+        raise layout.Refused(f"the local AWS runs no training job on {algorithm['TrainingImage']!r}")
+    if module == FUNCTION_STEP:
         function_step.check(record)
-    log = _open_log(run, "TrainingJobs", "algo-1-")
-    metrics = Metrics(record["AlgorithmSpecification"].get("MetricDefinitions", []), image.module == XGBOOST)
-    saved = _checkpoints(run, s3)
-
-    def follow(lines: list[str]) -> None:
-        if metrics.read(lines):
-            run.update(_metrics=metrics.history, FinalMetricDataList=metrics.final())
-        if saved:
-            saved.sync()
-
-    end = _attempts(run, image.module, log, follow, saved)
-    follow(log.finish())
-    _finish_training(run, end, image.module)
+    metrics = Metrics(algorithm.get("MetricDefinitions", []), module == XGBOOST)
+    watch = Watch(run, _open_log(run, "TrainingJobs"), metrics, _checkpoints(run, s3))
+    end = _attempts(run, module, watch)
+    watch.finish()
+    _finish_training(run, end, module)
 
 
-def _attempts(
-    run: Run, module: str, log: JobLog, follow: Callable[[list[str]], None], saved: Checkpoints | None
-) -> End:
-    """How the last container of the job ended: interrupted ones are started anew, as are lost ones if retries are left."""
-    record, started = run.record, time.time()
+def _attempts(run: Run, module: str, watch: Watch) -> End:
+    """How the last container ended; one interrupted, or lost with retries left, is started anew."""
+    record = run.record
     retries = record.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
     faults = ("internal_error", "interrupt") if record["EnableManagedSpotTraining"] else ("internal_error",)
-    run.update(TrainingStartTime=started)
+    run.update(TrainingStartTime=time.time())
     while True:
         run.enter("Downloading", "Downloading input data")
         layout.empty_folder(run.root)
         layout.lay_out_training(run.api.client("s3"), record, run.root)
-        if saved:
-            saved.restore()
+        if watch.saved:
+            watch.saved.restore()
         run.enter("Training", "Training image download completed. Training in progress.")
-        end = _contain(run, _spec(run, module), log, follow, faults)
+        end = _contain(run, module, watch.tick, faults)
         if end.cause == "interrupt":
-            _begin_again(run, log, "Interrupted", "Spot capacity was taken back: the container was killed")
+            _begin_again(run, watch.log, "Interrupted", "The spot instance was taken back")
         elif end.cause == "internal_error" and retries:
             retries -= 1
-            _begin_again(run, log, "Restarting", f"The instance was lost, {retries} retries left")
+            _begin_again(run, watch.log, "Restarting", f"The instance was lost; retries left: {retries}")
         else:
             return end
 
@@ -187,39 +223,38 @@ def _begin_again(run: Run, log: JobLog, status: str, message: str) -> None:
     run.enter("Starting", "Launching another instance")
 
 
-def _contain(
-    run: Run, spec: container.Spec, log: JobLog, follow: Callable[[list[str]], None], faults: tuple[str, ...]
-) -> End:
-    """Runs one container to its end.
-
-    A tick reads the log, then hands the lines on (which also syncs checkpoints), then looks for a fault: what was
-    on disk when a line was logged is in S3 before that line can trigger an interruption.
-    """
-    box, begun = container.Container(spec), time.monotonic()
-    limit = run.record["StoppingCondition"]["MaxRuntimeInSeconds"] - (time.time() - _job_start(run))
-    cause, deadline = "exit", math.inf
+def _contain(run: Run, module: str, tick: Callable[[], list[str]], faults: tuple[str, ...]) -> End:
+    """Runs one container to its end. tick: answers what it has just logged."""
+    box, cause, asked = container.Container(_spec(run, module)), "exit", 0.0
+    begun, limit = time.monotonic(), _seconds_left(run)
     while (code := box.wait(TICK_SECONDS)) is None:
-        lines, seconds = log.pump(), time.monotonic() - begun
-        follow(lines)
-        fault = job_fault(faults, run.name, lines, seconds) if cause == "exit" else None
-        if fault:
-            cause, deadline = fault, 0.0
-        elif cause == "exit" and (run.stopping.is_set() or seconds > limit):
-            cause = "stop" if run.stopping.is_set() else "max_runtime"
-            box.send(signal.SIGTERM)
-            deadline = time.monotonic()
-        if cause != "exit" and time.monotonic() >= deadline + (0 if fault else _grace(run)):
+        lines, seconds = tick(), time.monotonic() - begun
+        if cause == "exit":
+            cause, asked = _cause_to_end(run, lines, seconds, limit, faults), time.monotonic()
+            if cause in GRACEFUL:
+                box.send(signal.SIGTERM)
+        if cause != "exit" and time.monotonic() - asked >= (_grace(run) if cause in GRACEFUL else 0):
             box.send(signal.SIGKILL)
     return End(cause, code)
+
+
+def _cause_to_end(run: Run, lines: list[str], seconds: float, limit: float, faults: tuple[str, ...]) -> str:
+    if run.stopping.is_set():
+        return "stop"
+    if seconds > limit:
+        return "max_runtime"
+    return job_fault(faults, run.name, lines, seconds) or "exit"
 
 
 def _grace(run: Run) -> float:
     return STOP_GRACE_SECONDS if run.grace_seconds is None else run.grace_seconds
 
 
-def _job_start(run: Run) -> float:
+def _seconds_left(run: Run) -> float:
+    """Of MaxRuntimeInSeconds, which all containers of a job share."""
     record = run.record
-    return record.get("TrainingStartTime", record.get("ProcessingStartTime"))
+    started = record["TrainingStartTime" if run.kind == "TrainingJob" else "ProcessingStartTime"]
+    return record["StoppingCondition"]["MaxRuntimeInSeconds"] - (time.time() - started)
 
 
 def _finish_training(run: Run, end: End, module: str) -> None:
@@ -257,19 +292,20 @@ def _upload_results(run: Run, record: dict) -> None:
 
 def _process(run: Run) -> None:
     record, s3 = run.record, run.api.client("s3")
-    image = run.api.images.resolve(record["AppSpecification"]["ImageUri"])
-    if image.module in (FUNCTION_STEP, XGBOOST):
-        uri = record["AppSpecification"]["ImageUri"]
-        raise layout.Refused(f"the local AWS runs no processing job on {uri!r}, only on sagemaker-clarify-processing")
-    log = _open_log(run, "ProcessingJobs", "algo-1-")
+    uri = record["AppSpecification"]["ImageUri"]
+    module = run.api.images.resolve(uri).module
+    if module != CLARIFY:
+        raise layout.Refused(
+            f"the local AWS runs processing jobs on sagemaker-clarify-processing only, got {uri!r}"
+        )
+    log = _open_log(run, "ProcessingJobs")
     run.update(ProcessingStartTime=time.time())
     layout.empty_folder(run.root)
     layout.lay_out_processing(s3, record, run.root)
-    end = _contain(run, _spec(run, image.module), log, lambda lines: None, ())
+    end = _contain(run, module, log.pump, ())
     log.finish()
     if end.cause != "exit":
-        reason = "MaxRuntimeInSeconds exceeded" if end.cause == "max_runtime" else ""
-        _end(run, "Stopped", reason)
+        _end(run, "Stopped", OUT_OF_TIME if end.cause == "max_runtime" else "")
     elif end.code:
         _end(run, "Failed", _failure_reason(run.root, end.code))
     else:
@@ -282,9 +318,9 @@ def _process(run: Run) -> None:
 FLOWS: dict[str, Callable[[Run], None]] = {"TrainingJob": _train, "ProcessingJob": _process}
 
 
-def _open_log(run: Run, group: str, stream: str) -> JobLog:
-    stream_name = f"{run.name}/{stream}{int(time.time())}"
-    return JobLog(run.api.client("logs"), f"/aws/sagemaker/{group}", stream_name, run.log)
+def _open_log(run: Run, group: str) -> JobLog:
+    stream = f"{run.name}/{layout.HOST}-{int(time.time())}"
+    return JobLog(run.api.client("logs"), f"/aws/sagemaker/{group}", stream, run.log)
 
 
 def _checkpoints(run: Run, s3: object) -> Checkpoints | None:
@@ -297,7 +333,9 @@ def _checkpoints(run: Run, s3: object) -> Checkpoints | None:
 def _spec(run: Run, module: str) -> container.Spec:
     record = run.record
     variables = container.environment(run.api.endpoint, run.api.region, run.root)
-    variables |= {f"{run.kind[:-3].upper()}_JOB_{part.upper()}": record[f"{run.kind}{part}"] for part in ("Name", "Arn")}
+    variables |= {
+        f"{run.kind[:-3].upper()}_JOB_{part.upper()}": record[f"{run.kind}{part}"] for part in ("Name", "Arn")
+    }
     variables |= record.get("Environment", {})
     if "TuningJobArn" in record:
         variables["OMP_NUM_THREADS"] = str(_trial_threads(run.api, record["TuningJobArn"]))
@@ -325,23 +363,12 @@ def _failure_reason(root: Path, code: int, otherwise: str = "") -> str:
 
 def _end(run: Run, status: str, reason: str = "", secondary: str = "") -> None:
     """Gives the job its final status; its folder stays when it failed."""
-    now = time.time()
-    fields: dict[str, object] = {f"{run.kind}Status": status}
-    if reason:
-        fields["FailureReason"] = reason[:MAX_REASON]
+    reason = reason[:MAX_REASON]
     if status != "Failed":
         shutil.rmtree(run.root, ignore_errors=True)
+    fields = {f"{run.kind}Status": status} | ({"FailureReason": reason} if reason else {})
     if run.kind == "TrainingJob":
-        run.enter(secondary or status, MESSAGES.get(secondary or status, reason[:MAX_REASON]))
-        transitions = run.record["SecondaryStatusTransitions"]
-        transitions[-1]["EndTime"] = now
-        run.update(TrainingEndTime=now, SecondaryStatusTransitions=transitions, **fields)
+        last = secondary or status
+        run.enter(last, reason or MESSAGES[last], TrainingEndTime=time.time(), **fields)
     else:
-        run.update(ProcessingEndTime=now, **fields)
-
-
-MESSAGES = {
-    "Completed": "Training job completed",
-    "Stopped": "Training job stopped",
-    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds",
-}
+        run.update(ProcessingEndTime=time.time(), **fields)

@@ -9,7 +9,7 @@ from local_aws.transfer import TransferError, download_prefix
 
 CONTAINER_ROOT = "/opt/ml"
 DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"
-FOLDERS = ("input/config", "input/data", "model", "output/data", "tmp")
+FOLDERS = ("input/config", "input/data", "model", "output/data", "checkpoints", "tmp")
 HOST, GROUP = "algo-1", "homogeneousCluster"
 
 

@@ -32,7 +32,7 @@ def load_sdk() -> None:
 
 
 def share_service_models() -> None:
-    """Lets all boto3 sessions share one loader of service models: reading SageMaker's takes 0.35 s a session."""
+    """Lets all boto3 sessions share one loader: reading SageMaker's service model takes each 0.35 s."""
     shared = botocore.loaders.create_loader()
     botocore.session.create_loader = lambda search_path=None: shared
 

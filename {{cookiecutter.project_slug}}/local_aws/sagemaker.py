@@ -118,6 +118,12 @@ class SageMaker:
         return definition
 
     @cached_property
+    def tuning(self) -> ModuleType:
+        from local_aws import tuning
+
+        return tuning
+
+    @cached_property
     def images(self) -> Any:
         """The table of images that can run: those of `pyproject.toml` in the working directory, and AWS's."""
         from local_aws.images import load_images

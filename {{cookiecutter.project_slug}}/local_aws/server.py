@@ -88,6 +88,8 @@ def signing_service(environ: dict) -> str | None:
     """The service a request is signed for, as in its credential scope; None when it is not signed."""
     _, _, rest = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")
     query = parse_qs(environ.get("QUERY_STRING", ""))
+    if "AWSAccessKeyId" in query:  # a presigned URL in S3's own, older form
+        return "s3"
     scope = (rest.partition(",")[0] or query.get("X-Amz-Credential", [""])[0]).split("/")
     return scope[3].lower() if len(scope) == 5 else None
 

@@ -119,14 +119,10 @@ class State:
         self._saver.save()
 
     def _write(self) -> None:
-        with self._saving:
-            self._dirty.clear()
-            with self.lock:
-                lines = [json.dumps([*key]) + "," + text for key, text in self._texts.items()]
-            body = (
-                f'{{"format": {FORMAT}, "records": [\n' + ",\n".join(f"[{line}]" for line in lines) + "\n]}\n"
-            )
-            replace_file(self.path, body.encode())
+        with self.lock:
+            lines = [f"[{json.dumps(key)},{text}]" for key, text in self._texts.items()]
+        body = f'{{"format": {FORMAT}, "records": [\n' + ",\n".join(lines) + "\n]}\n"
+        replace_file(self.path, body.encode())
 
     def _touch(self) -> None:
         self._saver.changed()

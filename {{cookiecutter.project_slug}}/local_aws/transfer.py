@@ -26,7 +26,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def list_keys(s3: Any, uri: str) -> Iterator[str]:
-    """Keys of the objects below the prefix, without folder markers. TransferError when there is no such bucket."""
+    """Keys below the prefix, without folder markers. TransferError when they cannot be listed."""
     bucket, prefix = split_uri(uri)
     try:
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):

@@ -3,7 +3,7 @@
 Everywhere: label, predicted, facet are boolean arrays of shape (n,), True for a positive outcome and for the
 disadvantaged group d; the rest of the rows is the advantaged group a. q is a share of positive outcomes.
 A metric that is not defined raises ValueError; x/0 is infinite, 0/0 is 0.
-Source of the formulas: SageMaker developer guide, "Measure pre-training bias" and "post-training data and model bias".
+Source: SageMaker developer guide, "Measure Pre-training Bias", "Measure Post-training Data and Model Bias".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FT_FEW_ROWS = 10
 
 @dataclass(frozen=True)
 class Sample:
-    """Test rows as the metrics of one facet group see them. group: None, or anything comparable, shape (n,)."""
+    """Test rows as the metrics of one facet group see them. group: None, or sortable values, shape (n,)."""
 
     label: np.ndarray
     predicted: np.ndarray
@@ -38,7 +38,7 @@ def ci(facet: np.ndarray) -> float:
 
 
 def dpl(outcome: np.ndarray, facet: np.ndarray) -> float:
-    """Difference q_a - q_d of the shares of positive outcomes, in [-1, 1]: DPL of labels, DPPL of predictions."""
+    """Difference q_a - q_d of positive shares, in [-1, 1]: DPL of labels, DPPL of predictions."""
     _require_both_groups(facet)
     return float(outcome[~facet].mean() - outcome[facet].mean())
 
@@ -53,7 +53,7 @@ def kl(label: np.ndarray, facet: np.ndarray) -> float:
 
 
 def js(label: np.ndarray, facet: np.ndarray) -> float:
-    """Jensen-Shannon divergence of the label distributions, in [0, ln 2]; labels that one group lacks left out."""
+    """Jensen-Shannon divergence of the label distributions, in [0, ln 2]; labels as in `kl`."""
     shares_a, shares_d = _label_shares(label, facet)
     middle = (shares_a + shares_d) / 2
     parts = shares_a * np.log(shares_a / middle), shares_d * np.log(shares_d / middle)
@@ -61,24 +61,24 @@ def js(label: np.ndarray, facet: np.ndarray) -> float:
 
 
 def lp(label: np.ndarray, facet: np.ndarray) -> float:
-    """Euclidean distance of the label distributions, in [0, sqrt 2]; labels that one group lacks left out."""
+    """Euclidean distance of the label distributions, in [0, sqrt 2]; labels as in `kl`."""
     return _distance(label, facet, 2)
 
 
 def tvd(label: np.ndarray, facet: np.ndarray) -> float:
-    """Total variation distance, half the L1 distance, in [0, 1]; labels that one group lacks left out."""
+    """Total variation distance, half the L1 distance, in [0, 1]; labels as in `kl`."""
     return 0.5 * _distance(label, facet, 1)
 
 
 def ks(label: np.ndarray, facet: np.ndarray) -> float:
-    """Kolmogorov-Smirnov distance, the largest difference of shares, in [0, 1]; labels as in `tvd`."""
+    """Kolmogorov-Smirnov distance, the largest difference of shares, in [0, 1]; labels as in `kl`."""
     return _distance(label, facet, np.inf)
 
 
 def cdd(outcome: np.ndarray, facet: np.ndarray, group: np.ndarray | None) -> float:
     """Conditional demographic disparity, in [-1, 1]: CDDL of labels, CDDPL of predictions.
 
-    In each subgroup: share of d among the negative outcomes minus its share among the positive; mean over rows.
+    In each subgroup: share of d among the negative outcomes minus among the positive; mean over rows.
     """
     if group is None:
         raise ValueError("Group variable is empty or not provided")
@@ -151,10 +151,10 @@ def te(label: np.ndarray, predicted: np.ndarray, facet: np.ndarray) -> float:
 
 
 def ft(features: np.ndarray, predicted: np.ndarray, facet: np.ndarray) -> float:
-    """Flip test, in [-1, 1]: (rows of d that lose a positive prediction - those that gain one) / n_d.
+    """Flip test, in [-1, 1]: (rows of d that lose a positive outcome - rows that gain one) / n_d.
 
-    Lose and gain: by the majority of the nearest neighbours in group a. features: float, shape (n, columns), no
-    NaN. This is the container's sign, the opposite of the developer guide's.
+    Lose and gain: decided as for the nearest neighbours in group a. features: shape (n, columns), no NaN.
+    This is the container's sign, the opposite of the developer guide's.
     """
     _require_both_groups(facet)
     few = (~facet).sum() < FT_FEW_ROWS
@@ -165,12 +165,12 @@ def ft(features: np.ndarray, predicted: np.ndarray, facet: np.ndarray) -> float:
 
 
 def ge(label: np.ndarray, predicted: np.ndarray) -> float:
-    """Generalized entropy index with alpha = 2 of the benefit predicted - label + 1, in [0, inf); of all rows."""
+    """Generalized entropy index (alpha = 2) of the benefits predicted - label + 1, in [0, inf), over all."""
     benefit = predicted.astype(float) - label + 1
     if not benefit.any():
         raise ValueError(
-            "All predicted labels are false negatives. There should be at least one prediction that is not false "
-            "negative."
+            "All predicted labels are false negatives. There should be at least one prediction that is not "
+            "false negative."
         )
     return float(((benefit / benefit.mean()) ** 2 - 1).sum() / (2 * len(benefit)))
 
@@ -211,6 +211,9 @@ POST_TRAINING: dict[str, Metric] = {
     "SD": ("Specificity Difference (SD)", lambda s: sd(s.label, s.predicted, s.facet)),
     "TE": ("Treatment Equality (TE)", lambda s: te(s.label, s.predicted, s.facet)),
 }
+STAGES = {"pre_training_bias_metrics": PRE_TRAINING, "post_training_bias_metrics": POST_TRAINING}
+# {stage: [{"value_or_threshold": the disadvantaged values, "metrics": entries}]}, as in analysis.json.
+Groups = dict[str, list[dict[str, Any]]]
 
 
 def measured(metrics: dict[str, Metric], sample: Sample, ft_rows: np.ndarray) -> list[dict[str, Any]]:

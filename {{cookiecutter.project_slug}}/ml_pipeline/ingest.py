@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Raw:
-    """Rows as read: numeric columns float64 (NaN = missing), all others str. sha256: of the objects' bytes, in order."""
+    """Rows as read: numeric columns float64 (NaN = missing), others str. sha256: of the objects' bytes."""
 
     frame: pd.DataFrame
     sources: tuple[Source, ...]
@@ -46,7 +47,7 @@ class Raw:
 def read(uri: str, missing: tuple[str, ...], kinds: Mapping[str, Kind]) -> Raw:
     """All rows of the object, or of the objects below the prefix, in key order.
 
-    missing: texts that mean "no value", besides the empty one. kinds: columns whose kind is not to be inferred.
+    missing: texts that mean "no value", beside the empty one. kinds: of columns where it is not inferred.
     Raises DataError.
     """
     digest, tables, sources = hashlib.sha256(), [], []
@@ -103,25 +104,111 @@ def _table(content: bytes, uri: str) -> pa.Table:
 
 
 def _read_csv(content: bytes, uri: str) -> pa.Table:
-    """All columns as text, empty cells included."""
-    names = _header(content, uri)
+    """All columns as text. Cells may hold line breaks within quotes."""
+    names = _csv_header(content, uri)
     try:
-        return _parsed_csv(content, names, use_threads=True)
+        table = _parse_csv(content, names, threads=True)
     except pa.ArrowInvalid:
-        pass
-    try:  # only a single thread knows the number of the broken row
-        return _parsed_csv(content, names, use_threads=False)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{uri}: {error} (the header is row 1)") from None
+        try:  # only a single thread knows the number of the broken row
+            _parse_csv(content, names, threads=False)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{uri}: {error} (the header is row 1)") from None
+        raise
+    return table.rename_columns([name.strip() for name in names])
 
 
-def _header(content: bytes, uri: str) -> list[str]:
+def _parse_csv(content: bytes, names: list[str], threads: bool) -> pa.Table:
+    return pyarrow.csv.read_csv(
+        io.BytesIO(content if b"\n" in content else content + b"\n"),
+        read_options=pyarrow.csv.ReadOptions(use_threads=threads),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    )
+
+
+def _csv_header(content: bytes, uri: str) -> list[str]:
+    lines = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""))
     try:
-        first = pyarrow.csv.read_csv(
-            io.BytesIO(content),
-            read_options=pa.csv.ReadOptions(autogenerate_column_names=True, block_size=max(len(content), 1)),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip"),
+        return next(filter(None, lines))
+    except (StopIteration, csv.Error):
+        raise DataError(f"{uri}: the object holds no header") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{uri}: not UTF-8: {error}") from None
+
+
+def _read_parquet(content: bytes, uri: str) -> pa.Table:
+    """All columns but the index that pandas may have stored beside them."""
+    try:
+        table = pyarrow.parquet.read_table(pa.BufferReader(content))
+    except pa.ArrowException as error:
+        raise DataError(f"{uri}: not a parquet file: {error}") from None
+    return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
+
+
+def _check_columns(names: list[str], first: list[str] | None, uri: str) -> None:
+    if "" in names:
+        raise DataError(f"{uri}: column {names.index('') + 1} has no name; pandas: to_csv(..., index=False)")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{uri}: column names must differ, but there is more than one {', '.join(twice)}")
+    if first is not None and set(names) != set(first):
+        differing = ", ".join(sorted(set(names) ^ set(first)))
+        raise DataError(
+            f"{uri}: not the columns of the first object below the prefix; they differ in {differing}"
         )
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{uri}: {error}") from None
-    return [str(name).strip() for name in first.slice(0, 1).to_pylist()[0].values()]
+
+
+def _typed(
+    table: pa.Table, missing: tuple[str, ...], kinds: Mapping[str, Kind], sources: tuple[Source, ...]
+) -> pd.DataFrame:
+    columns = {}
+    for name in table.column_names:
+        try:
+            columns[name] = _column(name, table[name], missing, kinds.get(name))
+        except RowError as error:
+            raise DataError(
+                f"{place(error.row, sources)}, column {name}: {error.problem}; correct the cell, "
+                f"name its text in missing, or exclude the column (settings.toml, [data])"
+            ) from None
+    return pd.DataFrame(columns)
+
+
+def _column(
+    name: str, values: pa.ChunkedArray, missing: tuple[str, ...], kind: Kind | None
+) -> np.ndarray | pd.Series:
+    """float64 or str; without a kind it is a number if every cell that has a value is one."""
+    if kind != "category" and _is_numeric(values.type):
+        return parse_numbers(values.cast(pa.float64()).to_numpy(), missing, name)
+    texts = _texts(name, values, missing)
+    if kind != "category":
+        try:
+            return parse_numbers(texts.cast(pa.float64()).to_numpy(), missing, name)
+        except pa.ArrowInvalid:
+            if kind == "number":
+                return parse_numbers(texts.to_numpy(), missing, name)
+    return pa.table({name: texts}).to_pandas()[name].astype("str")
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _texts(name: str, values: pa.ChunkedArray, missing: tuple[str, ...]) -> pa.ChunkedArray:
+    """Canonical text, null for missing; each distinct text is looked at once."""
+    if pa.types.is_nested(values.type):
+        raise DataError(
+            f"column {name} holds {values.type}; a cell must be a number, a text or a truth value"
+        )
+    texts = values.cast(pa.string())
+    words = pc.unique(texts)
+    markers = set(map(canonical_text, missing)) | {""}
+    read = [None if word is None else canonical_text(word) for word in words.to_pylist()]
+    canonical = pa.array([None if word in markers else word for word in read], pa.string())
+    return canonical.take(pc.index_in(texts, value_set=words))
+
+
+def numeric_share(column: pd.Series) -> float:
+    """Share of a text column's values that read as numbers, 0 to 1."""
+    counts = column.value_counts()
+    numeric = [count for word, count in counts.items() if is_number(word)]
+    return float(sum(numeric) / counts.sum()) if len(counts) else 0.0

@@ -28,8 +28,12 @@ class Kind:
 
 
 KINDS = {
-    "processing": Kind("create_processing_job", "describe_processing_job", "ProcessingJobName", "ProcessingJobStatus"),
-    "transform": Kind("create_transform_job", "describe_transform_job", "TransformJobName", "TransformJobStatus"),
+    "processing": Kind(
+        "create_processing_job", "describe_processing_job", "ProcessingJobName", "ProcessingJobStatus"
+    ),
+    "transform": Kind(
+        "create_transform_job", "describe_transform_job", "TransformJobName", "TransformJobStatus"
+    ),
     "tuning": Kind(
         "create_hyper_parameter_tuning_job",
         "describe_hyper_parameter_tuning_job",
@@ -45,9 +49,9 @@ WAIT_GROWTH = 1.2  # a job is noticed at most a fifth of its own duration after 
 def run(kind: str, name_prefix: str, request: dict[str, Any], max_seconds: float) -> dict[str, Any]:
     """Describe-answer of the completed job `<name_prefix>-<attempt>`.
 
-    A step that is retried finds the job of its earlier attempt: one that runs is awaited, one that is completed is
-    taken, after one that failed the next number is started. Raises JobFailed with the job's reason, or when it has
-    not ended within max_seconds (of wall time; the job's own limits should end it earlier).
+    A step that is retried finds the job of its earlier attempt: one that runs is awaited, one that is
+    completed is taken, after one that failed the next number is started. Raises JobFailed with the job's reason,
+    or when it has not ended within max_seconds (of wall time; the job's own limits should end it earlier).
     """
     words, client = KINDS[kind], boto3.client("sagemaker")
     name, found = _next_attempt(words, client, name_prefix)
@@ -75,9 +79,8 @@ def _found(words: Kind, client: Any, name: str) -> dict[str, Any] | None:
     try:
         return _describe(words, client, name)
     except ClientError as error:
-        # An absent processing, transform or tuning job is a ResourceNotFound or a ValidationException by service.
-        absent = error.response["Error"]["Code"] == "ResourceNotFound" or "not find" in str(error)
-        if absent:
+        # An absent job is a ResourceNotFound or, for transform jobs, a ValidationException.
+        if error.response["Error"]["Code"] == "ResourceNotFound" or "not find" in str(error):
             return None
         raise
 

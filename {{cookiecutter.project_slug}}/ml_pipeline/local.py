@@ -34,7 +34,7 @@ class LocalAwsError(RuntimeError):
 
 
 class LocalAws:
-    """`python -m local_aws` for as long as the `with` block lasts; boto3 in this process speaks to it alone."""
+    """`python -m local_aws` while the `with` block lasts; boto3 in this process speaks to it alone."""
 
     def __init__(self, state: Path, region: str) -> None:
         state.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class LocalAws:
             "--until-stdin-closes",
         ]
         with self._log.open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal reaches this process only, which then stops the execution.
+            # A session of its own: Ctrl-C reaches this process alone, which then stops the execution.
             self._process = subprocess.Popen(
                 command,
                 cwd=PROJECT,
@@ -74,7 +74,8 @@ class LocalAws:
         account = client.get_caller_identity()["Account"]
         if client.meta.endpoint_url != endpoint or account != ACCOUNT:
             raise LocalAwsError(
-                f"expected account {ACCOUNT} at {endpoint}, got {account} at {client.meta.endpoint_url}: nothing was done"
+                f"expected account {ACCOUNT} at {endpoint}, got {account} at {client.meta.endpoint_url}: "
+                "nothing was done"
             )
 
     def __enter__(self) -> LocalAws:

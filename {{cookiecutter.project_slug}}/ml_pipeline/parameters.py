@@ -20,7 +20,9 @@ def train_parameters(bucket: str) -> tuple[Parameter, ...]:
     return (
         Parameter("RawDataUri", f"s3://{bucket}/raw/"),
         Parameter("TriggerReason", "manual"),
-        Parameter("ApprovalStatus", "PendingManualApproval", ("PendingManualApproval", "Approved", "Rejected")),
+        Parameter(
+            "ApprovalStatus", "PendingManualApproval", ("PendingManualApproval", "Approved", "Rejected")
+        ),
     )
 
 

@@ -15,8 +15,8 @@ from ml_pipeline import storage
 def recorded(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """The step function, which now also writes `arguments.json`, `result.json` and last `_SUCCESS`.
 
-    The function must take `execution_id` and `settings`. Raises TypeError when its result is not made of JSON types:
-    the SDK would let it pass, and a condition on it would read null.
+    The function must take `execution_id` and `settings`. Raises TypeError when its result is not made of JSON
+    types: the SDK would let it pass, and a condition on it would read null.
     """
 
     @wraps(function)

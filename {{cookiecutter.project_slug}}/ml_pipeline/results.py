@@ -1,4 +1,4 @@
-"""What an execution left behind, in `runs/<execution id>/`; the same calls read it from a local or a real AWS."""
+"""What an execution left behind, in `runs/<execution id>/`; read from a local and a real AWS alike."""
 
 from __future__ import annotations
 
@@ -129,7 +129,11 @@ def log_lines(step: dict[str, Any]) -> list[str]:
         streams = client.describe_log_streams(**place, logStreamNamePrefix=f"{name}/")["logStreams"]
     except client.exceptions.ResourceNotFoundException:
         return []
-    return [line for stream in streams for line in _stream(client, place | {"logStreamName": stream["logStreamName"]})]
+    return [
+        line
+        for stream in streams
+        for line in _stream(client, place | {"logStreamName": stream["logStreamName"]})
+    ]
 
 
 def _stream(client: Any, place: dict[str, str]) -> list[str]:
@@ -167,7 +171,9 @@ def _copy_logs(arn: str, folder: Path) -> None:
 
 def _copy_package(result: dict[str, Any] | None, folder: Path) -> None:
     if result and "model_package_arn" in result:
-        answer = boto3.client("sagemaker").describe_model_package(ModelPackageName=result["model_package_arn"])
+        answer = boto3.client("sagemaker").describe_model_package(
+            ModelPackageName=result["model_package_arn"]
+        )
         answer.pop("ResponseMetadata")
         _write(folder / "model_package.json", answer)
 

@@ -60,7 +60,9 @@ def approve(version: int, settings: Settings) -> int:
         }
         if version not in found:
             known = ", ".join(map(str, sorted(found))) or "none yet: run the pipeline first"
-            raise ValueError(f"approve {version}: no such version of {settings.prefix}; registered are: {known}")
+            raise ValueError(
+                f"approve {version}: no such version of {settings.prefix}; registered are: {known}"
+            )
         client.update_model_package(ModelPackageArn=found[version], ModelApprovalStatus="Approved")
         print(f"{settings.prefix} version {version} is Approved: the next run is compared with it")
         return 0

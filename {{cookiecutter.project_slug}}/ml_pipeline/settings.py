@@ -229,7 +229,9 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"no {path.name} in {path.resolve().parent}: run this in the project's folder") from None
+        raise SettingsError(
+            f"no {path.name} in {path.resolve().parent}: run this in the project's folder"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path.name} is not valid TOML: {error}") from None
 
@@ -275,7 +277,9 @@ def _typed(hint: Any, value: Any, place: str) -> Any:
     if origin is Annotated:
         return _constrained(_typed(arguments[0], value, place), arguments[1], place)
     if origin is Literal:
-        return value if value in arguments else _refuse(value, "one of " + ", ".join(map(str, arguments)), place)
+        return (
+            value if value in arguments else _refuse(value, "one of " + ", ".join(map(str, arguments)), place)
+        )
     if origin in (Union, UnionType):
         return _first_that_fits(arguments, value, place)
     if origin is tuple:
@@ -290,7 +294,9 @@ def _section(hint: type, table: Any, place: str) -> Any:
         _refuse(table, "a table", place)
     hints = get_type_hints(hint, include_extras=True)
     _refuse_unknown(table, tuple(hints), place)
-    return hint(**{name: _typed(kind, table.get(name, _ABSENT), f"{place}.{name}") for name, kind in hints.items()})
+    return hint(
+        **{name: _typed(kind, table.get(name, _ABSENT), f"{place}.{name}") for name, kind in hints.items()}
+    )
 
 
 def _constrained(value: Any, limit: Between | Matching, place: str) -> Any:
@@ -340,7 +346,9 @@ def _refuse(value: Any, allowed: str, place: str) -> Any:
 def _check_between_sections(settings: Settings) -> None:
     """What one value alone cannot tell."""
     data, split, tune, train = settings.data, settings.split, settings.tune, settings.train
-    _at_least(train.max_wait_seconds, "max_wait_seconds", train.max_runtime_seconds, "max_runtime_seconds", "train")
+    _at_least(
+        train.max_wait_seconds, "max_wait_seconds", train.max_runtime_seconds, "max_runtime_seconds", "train"
+    )
     _at_least(
         tune.trial_max_wait_seconds,
         "trial_max_wait_seconds",

@@ -67,7 +67,9 @@ def list_uris(prefix_uri: str) -> list[tuple[str, int]]:
     """(URI, size in bytes) of every object whose key begins with the prefix, in key order."""
     bucket, prefix = split_uri(prefix_uri)
     pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return [(f"s3://{bucket}/{item['Key']}", item["Size"]) for page in pages for item in page.get("Contents", [])]
+    return [
+        (f"s3://{bucket}/{item['Key']}", item["Size"]) for page in pages for item in page.get("Contents", [])
+    ]
 
 
 def mark_success(prefix_uri: str) -> None:

@@ -61,7 +61,8 @@ def _quality(run: Path) -> list[str]:
 def _missed(run: Path) -> list[str]:
     verdict = _read(run / "verdict.json")
     return ["rejected by the gate (settings.toml, [gate]):"] + [
-        f"  {miss['metric']} = {_number(miss['value'])}, bound {miss['side']} {_number(miss['bound'])}: {miss['why']}"
+        f"  {miss['metric']} = {_number(miss['value'])}, bound {miss['side']} {_number(miss['bound'])}: "
+        f"{miss['why']}"
         for miss in verdict["missed"][:8]
     ]
 
@@ -73,7 +74,9 @@ def _registered(run: Path) -> list[str]:
     version, status = package["ModelPackageVersion"], package["ModelApprovalStatus"]
     told = [f"registered {package['ModelPackageGroupName']} version {version}, {status}"]
     if status == "PendingManualApproval":
-        told.append(f"approve it, so that the next run must not be worse: python -m ml_pipeline approve {version}")
+        told.append(
+            f"approve it, so that the next run must not be worse: python -m ml_pipeline approve {version}"
+        )
     return told
 
 

@@ -33,7 +33,9 @@ def resolved(settings: Settings, account: str) -> Settings:
         account=account,
         commit=git_commit(),
         xgboost_image_uri=image_uris.retrieve("xgboost", settings.region, version=XGBOOST_VERSION),
-        clarify_image_uri=image_uris.retrieve("clarify", settings.region) if settings.bias.engine == "clarify" else "",
+        clarify_image_uri=image_uris.retrieve("clarify", settings.region)
+        if settings.bias.engine == "clarify"
+        else "",
         image_tag=_sha256([PROJECT / "Dockerfile", PROJECT / "requirements.txt", *_sources()])[:16],
     )
 
@@ -72,7 +74,7 @@ def upsert(settings: Settings, definition: str) -> str:
 
 
 def content_hash(settings: Settings) -> str:
-    """SHA-256 over the product's code, its lock and the settings: what a definition and its payloads are made of."""
+    """SHA-256 over code, lock and settings: what a definition and its payloads are made of."""
     constants = repr(replace(settings, commit="")).encode()
     return _sha256([PROJECT / "requirements.txt", *_sources()], constants)[:32]
 
@@ -99,7 +101,7 @@ def _sha256(paths: Iterable[Path], more: bytes = b"") -> str:
 
 @contextlib.contextmanager
 def _workspace() -> Iterator[None]:
-    """A working directory that holds a copy of ml_pipeline and nothing else: the SDK ships all of it to the jobs."""
+    """A working directory with a copy of ml_pipeline alone: the SDK ships all of it to the jobs."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(PACKAGE, Path(folder, PACKAGE.name), ignore=shutil.ignore_patterns("__pycache__"))
         with contextlib.chdir(folder):
@@ -119,7 +121,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _validated_once(config: dict[str, Any]) -> Iterator[None]:
-    """The SDK holds its config against a JSON schema at each of some 120 look-ups: 8 of the 9 s a compilation takes."""
+    """The SDK validates its config at each of some 120 look-ups: 8 of the 9 s a compilation takes."""
     from sagemaker.core.config.config_manager import SageMakerConfig
 
     validate = SageMakerConfig.validate_sagemaker_config

@@ -2,12 +2,13 @@
 
 import boto3
 import pytest
+from ml_pipeline import jobs
 from moto.sagemaker.models import sagemaker_backends
 
-from ml_pipeline import jobs
-
 REQUEST = {
-    "ProcessingResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}},
+    "ProcessingResources": {
+        "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}
+    },
     "AppSpecification": {"ImageUri": "image"},
     "RoleArn": "arn:aws:iam::123456789012:role/loans-local-execution",
 }
@@ -24,7 +25,8 @@ def end(name: str, status: str, reason: str) -> None:
 
 def names() -> set[str]:
     return {
-        job["ProcessingJobName"] for job in boto3.client("sagemaker").list_processing_jobs()["ProcessingJobSummaries"]
+        job["ProcessingJobName"]
+        for job in boto3.client("sagemaker").list_processing_jobs()["ProcessingJobSummaries"]
     }
 
 
@@ -51,7 +53,7 @@ def test_a_job_that_fails_raises_with_its_own_reason(bucket, monkeypatch):
 def test_a_job_that_does_not_end_in_time_is_said_so(bucket):
     run()
     end("loans-local-bias-e1-1", "InProgress", "")
-    with pytest.raises(jobs.JobFailed, match="still InProgress after 0.1 s"):
+    with pytest.raises(jobs.JobFailed, match=r"still InProgress after 0\.1 s"):
         jobs.run("processing", "loans-local-bias-e1", REQUEST, max_seconds=0.1)
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from ml_pipeline import storage
 from ml_pipeline.record import recorded
 

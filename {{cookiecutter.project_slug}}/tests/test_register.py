@@ -3,7 +3,6 @@
 import boto3
 import pytest
 from botocore.validate import ParamValidator
-
 from ml_pipeline.steps import register as registering
 
 
@@ -25,18 +24,24 @@ def test_the_execution_id_is_the_token_so_that_a_retry_registers_nothing_twice(s
 
 
 def test_baselines_that_drift_is_measured_against_travel_with_the_version(settings):
-    with_facet = registering.package_request("s3://b/m", "e1", "Approved", settings(data={"facets": ("sex",)}))
+    with_facet = registering.package_request(
+        "s3://b/m", "e1", "Approved", settings(data={"facets": ("sex",)})
+    )
     without = registering.package_request("s3://b/m", "e1", "Approved", settings())
     root = f"{settings().uri('e1')}"
     baselines = with_facet["DriftCheckBaselines"]
     assert baselines["ModelDataQuality"]["Statistics"]["S3Uri"] == f"{root}/process/statistics.json"
-    assert baselines["ModelQuality"]["Constraints"]["S3Uri"] == f"{root}/evaluate/model_quality_constraints.json"
+    assert (
+        baselines["ModelQuality"]["Constraints"]["S3Uri"] == f"{root}/evaluate/model_quality_constraints.json"
+    )
     assert baselines["Bias"]["PostTrainingConstraints"]["S3Uri"] == f"{root}/bias/analysis.json"
     assert "Bias" not in without["DriftCheckBaselines"] and "Bias" not in without["ModelMetrics"]
 
 
 def test_metadata_holds_only_characters_and_lengths_the_registry_takes():
-    cleaned = registering.customer_metadata({"hyperparameter.x": '{"a": [1, 2]}>', "long": "y" * 300, "empty": ""})
+    cleaned = registering.customer_metadata(
+        {"hyperparameter.x": '{"a": [1, 2]}>', "long": "y" * 300, "empty": ""}
+    )
     assert cleaned == {"hyperparameter.x": "__a_: _1_ 2___", "long": "y" * 256}
 
 
@@ -47,8 +52,15 @@ def test_more_metadata_than_the_registry_takes_is_refused_with_the_remedy():
 
 def test_the_card_holds_every_measured_number_and_hyperparameter():
     value = {"value": 0.9, "low": 0.8, "high": 1.0, "trivial": 0.5}
-    metrics = {"problem": "binary", "test": {"auc": value}, "validation": {"auc": value}, "train": {"auc": value}}
+    metrics = {
+        "problem": "binary",
+        "test": {"auc": value},
+        "validation": {"auc": value},
+        "train": {"auc": value},
+    }
     card = registering.card(metrics, {"eta": 0.1}, {"git_commit": "abc"})
     numbers = card["evaluation_details"][0]["metric_groups"][0]["metric_data"]
     assert [number["name"] for number in numbers] == ["test_auc", "validation_auc", "train_auc"]
-    assert card["training_details"]["training_job_details"]["hyper_parameters"] == [{"name": "eta", "value": "0.1"}]
+    assert card["training_details"]["training_job_details"]["hyper_parameters"] == [
+        {"name": "eta", "value": "0.1"}
+    ]

@@ -2,7 +2,6 @@
 
 import boto3
 from botocore.validate import ParamValidator
-
 from ml_pipeline.steps.transform import transform_request
 
 
@@ -12,7 +11,9 @@ def test_the_request_is_one_that_the_service_model_accepts(settings):
         .meta.service_model.operation_model("CreateTransformJob")
         .input_shape
     )
-    made = transform_request("model", "s3://b/test.csv", "s3://b/out", settings()) | {"TransformJobName": "job-1"}
+    made = transform_request("model", "s3://b/test.csv", "s3://b/out", settings()) | {
+        "TransformJobName": "job-1"
+    }
     assert not ParamValidator().validate(made, shape).has_errors()
 
 

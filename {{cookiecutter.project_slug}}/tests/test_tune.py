@@ -3,7 +3,6 @@
 import boto3
 import pytest
 from botocore.validate import ParamValidator
-
 from ml_pipeline.steps import tune as tuning
 
 STATIC = {"num_round": 20, "eta": 0.3, "max_depth": 3, "objective": "binary:logistic"}
@@ -55,7 +54,9 @@ def test_the_objective_is_optimised_in_its_own_direction(settings, problem, obje
     config = request(settings(data={"problem": problem}, tune={"objective": objective}))
     goal = config["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
     assert goal == {"Type": direction, "MetricName": name}
-    assert config["TrainingJobDefinition"]["StaticHyperParameters"]["eval_metric"] == name[len("validation:") :]
+    assert (
+        config["TrainingJobDefinition"]["StaticHyperParameters"]["eval_metric"] == name[len("validation:") :]
+    )
 
 
 def test_spot_trials_may_wait_and_others_send_no_wait(settings):
@@ -67,7 +68,9 @@ def test_spot_trials_may_wait_and_others_send_no_wait(settings):
 
 
 def test_warm_start_names_its_parents_only_when_there_are_some(settings):
-    warm = request(settings(tune={"warm_start_parents": ("loans-l-old-1",), "warm_start_type": "TransferLearning"}))
+    warm = request(
+        settings(tune={"warm_start_parents": ("loans-l-old-1",), "warm_start_type": "TransferLearning"})
+    )
     assert warm["WarmStartConfig"] == {
         "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "loans-l-old-1"}],
         "WarmStartType": "TransferLearning",
@@ -76,7 +79,9 @@ def test_warm_start_names_its_parents_only_when_there_are_some(settings):
 
 
 def test_no_more_trials_run_at_a_time_than_there_are(settings):
-    limits = request(settings(tune={"trials": 3, "parallel": 9}))["HyperParameterTuningJobConfig"]["ResourceLimits"]
+    limits = request(settings(tune={"trials": 3, "parallel": 9}))["HyperParameterTuningJobConfig"][
+        "ResourceLimits"
+    ]
     assert (limits["MaxNumberOfTrainingJobs"], limits["MaxParallelTrainingJobs"]) == (3, 3)
 
 

@@ -19,7 +19,7 @@ SETTING = "[tool.local_aws.images]"
 class Image:
     """What stands in for the images that match a pattern.
 
-    module: runs the image's jobs. serve: the command that `serve` starts, empty when the image serves nothing.
+    module: runs the image's jobs. serve: the command that `serve` starts, empty when it serves nothing.
     """
 
     pattern: str
@@ -35,7 +35,7 @@ class Images:
     source: Path
 
     def resolve(self, uri: str) -> Image:
-        """What stands in for `uri`. ApiError ValidationException, which names the known patterns, when nothing does."""
+        """What stands in for `uri`. ApiError names the known patterns when nothing does."""
         for image in self.table:
             if fnmatchcase(uri, image.pattern):
                 return image
@@ -51,7 +51,7 @@ class Images:
 
 
 def load_images(pyproject: Path) -> Images:
-    """AWS's images that are stood in for, and the project's own from `[tool.local_aws.images]` of `pyproject`.
+    """AWS's images that are stood in for, and those of `[tool.local_aws.images]` in `pyproject`.
 
     There a pattern of image URIs names the command that `serve` starts; `python` means this interpreter.
     """

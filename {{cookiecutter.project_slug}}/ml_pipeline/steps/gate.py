@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ml_pipeline.bias_metrics import STAGES
 from ml_pipeline.metrics import BETTER_HIGH
 from ml_pipeline.settings import Gate
 
 PLACE = "settings.toml, [gate]"
-STAGES = ("pre_training_bias_metrics", "post_training_bias_metrics")
 
 
 def verdict(metrics: Mapping[str, Any], analysis: Mapping[str, Any] | None, gate: Gate) -> dict[str, Any]:

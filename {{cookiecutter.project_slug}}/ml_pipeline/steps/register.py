@@ -27,7 +27,7 @@ def register(
     execution_id: str,
     settings: Settings,
 ) -> dict[str, Any]:
-    """Creates the model package version. The execution id is its client token: a retry registers nothing twice.
+    """Creates the model package version. Its client token is the execution id: a retry registers nothing twice.
 
     Returns summary, model_package_arn and version.
     """
@@ -54,8 +54,10 @@ def register(
     return {"summary": summary, "model_package_arn": arn, "version": version}
 
 
-def package_request(model_uri: str, execution_id: str, approval_status: str, settings: Settings) -> dict[str, Any]:
-    """CreateModelPackage request: how to serve the model, its metrics, and what later data is compared with."""
+def package_request(
+    model_uri: str, execution_id: str, approval_status: str, settings: Settings
+) -> dict[str, Any]:
+    """CreateModelPackage request: how to serve the model, its metrics, what later data are held against."""
     binary = settings.data.problem != "regression"
     return {
         "ModelPackageGroupName": settings.prefix,
@@ -87,7 +89,9 @@ def _reports(execution_id: str, settings: Settings) -> dict[str, Any]:
         return {"ContentType": "application/json", "S3Uri": settings.uri(execution_id, *parts)}
 
     def pair(step: str, stem: str) -> dict[str, Any]:
-        return {kind.capitalize(): source(step, f"{stem}{kind}.json") for kind in ("statistics", "constraints")}
+        return {
+            kind.capitalize(): source(step, f"{stem}{kind}.json") for kind in ("statistics", "constraints")
+        }
 
     quality, data_quality = pair("evaluate", "model_quality_"), pair("process", "")
     attributions = source("evaluate", "attributions.json")
@@ -111,7 +115,8 @@ def _reports(execution_id: str, settings: Settings) -> dict[str, Any]:
 def customer_metadata(values: dict[str, str]) -> dict[str, str]:
     """The values as the registry takes them: forbidden characters become `_`, 256 characters, 50 keys."""
     cleaned = {
-        NOT_IN_METADATA.sub("_", key)[:128]: NOT_IN_METADATA.sub("_", value)[:256] for key, value in values.items()
+        NOT_IN_METADATA.sub("_", key)[:128]: NOT_IN_METADATA.sub("_", value)[:256]
+        for key, value in values.items()
     }
     if len(cleaned) > METADATA_LIMIT:
         raise ValueError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -14,7 +14,9 @@ from ml_pipeline.settings import Settings
 MAX_SECONDS = 24 * 3600  # a transform job has no limit of its own
 
 
-def transform(model_uri: str, transform_input_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
+def transform(
+    model_uri: str, transform_input_uri: str, execution_id: str, settings: Settings
+) -> dict[str, Any]:
     """Predictions for the header-less CSV at transform_input_uri: its columns, then the model's outputs.
 
     Returns summary and predictions_uri. Raises jobs.JobFailed with SageMaker's reason.
@@ -32,7 +34,7 @@ def transform(model_uri: str, transform_input_uri: str, execution_id: str, setti
 
 
 def transform_request(model: str, input_uri: str, output_uri: str, settings: Settings) -> dict[str, Any]:
-    """CreateTransformJob request without its name: the ids and the label pass by the model and join its answer."""
+    """CreateTransformJob request without its name: ids and label pass by the model and join its answer."""
     kept = len(settings.data.ids) + 1
     return {
         "ModelName": model,

@@ -31,11 +31,13 @@ OWN_TRAINING_ONLY = {"device", "nthread"}
 def tune(xgboost_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
     """Best hyperparameters found, on top of the fixed ones; with 0 trials the fixed ones alone.
 
-    Returns summary, job (its name, or None), best (XGBoost's names, num_round among them), tuning_uri (all trials).
+    Returns summary, job (its name, or None), best (XGBoost's names, with num_round), tuning_uri (all trials).
     Raises jobs.JobFailed with SageMaker's reason.
     """
     fixed = dict(settings.train.hyperparameters)
-    classes = len(storage.read_json(settings.uri(execution_id, "process", "feature_spec.json"))["target"]["classes"])
+    classes = len(
+        storage.read_json(settings.uri(execution_id, "process", "feature_spec.json"))["target"]["classes"]
+    )
     static = fixed | {"objective": OBJECTIVES[settings.data.problem]}
     if settings.data.problem == "multiclass":
         static["num_class"] = classes
@@ -49,7 +51,9 @@ def tune(xgboost_uri: str, execution_id: str, settings: Settings) -> dict[str, A
     return {"summary": summary, "job": tuning["job"], "best": tuning["best"], "tuning_uri": tuning_uri}
 
 
-def _searched(xgboost_uri: str, execution_id: str, static: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def _searched(
+    xgboost_uri: str, execution_id: str, static: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
     request = tuning_request(xgboost_uri, execution_id, static, settings)
     name = f"{settings.project.slug[:13]}-{settings.env[0]}-{execution_id}"
     job = jobs.run("tuning", name, request, settings.tune.max_runtime_seconds + 600)
@@ -59,8 +63,10 @@ def _searched(xgboost_uri: str, execution_id: str, static: dict[str, Any], setti
     return {"job": job["HyperParameterTuningJobName"], "best": best, "objective": objective, "trials": trials}
 
 
-def tuning_request(xgboost_uri: str, execution_id: str, static: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """CreateHyperParameterTuningJob request without its name. All numbers in it are strings, as the API wants them."""
+def tuning_request(
+    xgboost_uri: str, execution_id: str, static: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
+    """CreateHyperParameterTuningJob request without its name. Numbers in it are strings."""
     tune = settings.tune
     metric = (tune.objective or f"validation:{METRICS[settings.data.problem]}").removeprefix("validation:")
     request: dict[str, Any] = {
@@ -79,7 +85,9 @@ def tuning_request(xgboost_uri: str, execution_id: str, static: dict[str, Any], 
             "TrainingJobEarlyStoppingType": tune.early_stopping,
             "RandomSeed": tune.seed,
         },
-        "TrainingJobDefinition": _trial(xgboost_uri, execution_id, static | {"eval_metric": metric}, settings),
+        "TrainingJobDefinition": _trial(
+            xgboost_uri, execution_id, static | {"eval_metric": metric}, settings
+        ),
         "Tags": jobs.tags(settings, execution_id),
     }
     if tune.warm_start_parents:

@@ -1,0 +1,96 @@
+"""Fixtures for the local AWS: a real `python -m local_aws` child."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+PROJECT = Path(__file__).parent.parent / "{{cookiecutter.project_slug}}"
+sys.path.insert(0, str(PROJECT))
+
+REGION = "us-east-1"
+SLUG = "demo"
+IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/{SLUG}-local:1"
+ROLE = f"arn:aws:iam::123456789012:role/{SLUG}-local-execution"
+END_SECONDS = 30
+
+
+@dataclass
+class Server:
+    """A running local AWS. `state` is its folder, `ready` the line it printed."""
+
+    process: subprocess.Popen[str]
+    state: Path
+    ready: str
+
+    @property
+    def endpoint(self) -> str:
+        return self.ready.rpartition(" ")[2].strip()
+
+    def client(self, service: str, **config: Any) -> Any:
+        """A boto3 client that retries nothing."""
+        session = boto3.Session("AKIALOCALAWS00000000", "local", region_name=REGION)
+        settings = Config(proxies={}, retries={"total_max_attempts": 1}, **config)
+        return session.client(service, endpoint_url=self.endpoint, config=settings)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """The exit code after the signal."""
+        self.process.send_signal(number)
+        return self.process.wait(END_SECONDS)
+
+
+def child_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "2"}
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """`python -m local_aws` in `folder`, whose pyproject.toml names the image of a project."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = f'[tool.local_aws.images]\n"*/{SLUG}-*:*" = "python -m ml_pipeline.serving"\n'
+    (folder / "pyproject.toml").write_text(table)
+    command = [sys.executable, "-m", "local_aws", "--state", "state", *options]
+    with (folder / "server.log").open("ab") as log:
+        return subprocess.Popen(
+            command, cwd=folder, env=child_environment(), stdout=subprocess.PIPE, stderr=log, text=True
+        )
+
+
+def started(folder: Path, *options: str) -> Server:
+    process = start(folder, "--port", "0", *options)
+    ready = process.stdout.readline()
+    assert ready, (folder / "server.log").read_text()
+    return Server(process, folder / "state", ready)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One local AWS for all tests: name what you create after the test."""
+    running = started(tmp_path_factory.mktemp("aws"))
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def new_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a local AWS of this test's own, in the same folder each time."""
+    running: list[Server] = []
+
+    def begin(*options: str) -> Server:
+        running.append(started(tmp_path / "aws", *options))
+        return running[-1]
+
+    yield begin
+    for each in running:
+        if each.process.poll() is None:
+            each.end(signal.SIGKILL)

@@ -1,0 +1,11 @@
+"""A project image run as `serve`: the command that its Dockerfile would start."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main(root: Path, record: dict) -> None:
+    """Runs `command` of the record in its `folder` until it ends, and exits as it does."""
+    code = subprocess.call(record["command"], cwd=record["folder"])
+    sys.exit(code if code >= 0 else 128 - code)

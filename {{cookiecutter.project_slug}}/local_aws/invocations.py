@@ -1,0 +1,160 @@
+"""Requests to a model's container: objects cut into batches, answers in their order."""
+
+import json
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import urllib3
+
+from local_aws.rowfilter import BadRow, Processing
+
+PING_TIMEOUT_SECONDS = 2.0
+FIRST_PAUSE_SECONDS = 0.1
+MOST_OF_MESSAGE = 800
+
+
+class BadObject(Exception):
+    """An object that has no output; the message says why, in the container's words where it has any."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How objects are cut. split: by line, else each object is one request. single: one record a request."""
+
+    at_once: int
+    payload_bytes: int
+    split: bool
+    single: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The input rows of one request and its body."""
+
+    rows: list[bytes]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A container's HTTP side. retries: how often a request that the container fails is sent again."""
+
+    url: str
+    timeout_seconds: float
+    retries: int
+    headers: dict[str, str]
+    pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(maxsize=100))
+
+    def answers_ping(self) -> bool:
+        try:
+            return self._get("/ping").status == HTTPStatus.OK
+        except urllib3.exceptions.HTTPError:
+            return False  # not up yet
+
+    def execution_parameters(self) -> dict:
+        """What the container wants; nothing when it does not say."""
+        answer = self._get("/execution-parameters")
+        return json.loads(answer.data) if answer.status == HTTPStatus.OK else {}
+
+    def invoke(self, body: bytes) -> bytes:
+        """The answer to a request. BadObject when it is refused, or has failed more than `retries` times."""
+        for attempt in range(self.retries + 1):
+            if attempt:
+                time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+            try:
+                answer = self._send(
+                    "POST", "/invocations", self.timeout_seconds, body=body, headers=self.headers
+                )
+            except urllib3.exceptions.HTTPError as error:
+                problem = f"the container did not answer: {error}"
+                continue
+            if answer.status == HTTPStatus.OK:
+                return answer.data
+            text = answer.data.decode(errors="replace").strip()[:MOST_OF_MESSAGE]
+            problem = f"Bad HTTP status received from algorithm: {answer.status}: {text}"
+            if (
+                answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+                and answer.status != HTTPStatus.TOO_MANY_REQUESTS
+            ):
+                break
+        raise BadObject(problem)
+
+    def _get(self, path: str) -> urllib3.BaseHTTPResponse:
+        return self._send("GET", path, PING_TIMEOUT_SECONDS)
+
+    def _send(self, method: str, path: str, seconds: float, **more: object) -> urllib3.BaseHTTPResponse:
+        return self.pool.request(method, self.url + path, timeout=seconds, retries=False, **more)
+
+
+def transformed(
+    lines: Iterable[bytes], endpoint: Endpoint, processing: Processing, limits: Limits, assemble_lines: bool
+) -> Iterator[bytes]:
+    """What an object's lines become, in their order; at most `at_once` requests are under way."""
+    pending: deque = deque()
+    with ThreadPoolExecutor(limits.at_once) as pool:
+        for batch in batches(lines, processing, limits):
+            if len(pending) == limits.at_once:
+                yield _output(*_next(pending), processing, assemble_lines)
+            pending.append((batch, pool.submit(endpoint.invoke, batch.body)))
+        while pending:
+            yield _output(*_next(pending), processing, assemble_lines)
+
+
+def _next(pending: deque) -> tuple[Batch, bytes]:
+    batch, answer = pending.popleft()
+    return batch, answer.result()
+
+
+def batches(lines: Iterable[bytes], processing: Processing, limits: Limits) -> Iterator[Batch]:
+    """The requests of an object: each as many rows as fit, one row, or all of it."""
+    if not limits.split:
+        body = b"".join(lines)
+        _check_size(len(body), limits, "the object")
+        yield Batch([body], body)
+        return
+    rows: list[bytes] = []
+    sent: list[bytes] = []
+    size = 0
+    for number, line in enumerate(lines, 1):
+        row = line.rstrip(b"\r\n")
+        request = _request_row(number, row, processing)
+        _check_size(len(request), limits, f"row {number}")
+        if rows and (limits.single or size + len(request) + 1 > limits.payload_bytes):
+            yield Batch(rows, b"\n".join(sent))
+            rows, sent, size = [], [], 0
+        rows.append(row)
+        sent.append(request)
+        size += len(request) + 1
+    if rows:
+        yield Batch(rows, b"\n".join(sent))
+
+
+def _request_row(number: int, row: bytes, processing: Processing) -> bytes:
+    try:
+        return processing.request_row(row)
+    except BadRow as error:
+        raise BadObject(f"row {number}: {error}") from None
+
+
+def _check_size(size: int, limits: Limits, what: str) -> None:
+    if size > limits.payload_bytes:
+        allowed = limits.payload_bytes >> 20
+        raise BadObject(f"{what} has {size:,} bytes, MaxPayloadInMB allows {allowed} MB a request")
+
+
+def _output(batch: Batch, answer: bytes, processing: Processing, assemble_lines: bool) -> bytes:
+    if processing.changes_output:
+        predictions = answer.removesuffix(b"\n").split(b"\n")
+        if len(predictions) != len(batch.rows):
+            counts = f"{len(predictions)} rows for {len(batch.rows)} records"
+            raise BadObject(f"the container answered {counts}: they cannot be joined or filtered")
+        rows = zip(batch.rows, predictions, strict=True)
+        try:
+            return b"".join(processing.output_row(row, made.rstrip(b"\r")) + b"\n" for row, made in rows)
+        except BadRow as error:
+            raise BadObject(str(error)) from None
+    return answer.removesuffix(b"\n") + b"\n" if assemble_lines else answer

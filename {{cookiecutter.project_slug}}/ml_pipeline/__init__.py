@@ -1,0 +1,1 @@
+"""The product: the graph, its steps, and what serves the model."""

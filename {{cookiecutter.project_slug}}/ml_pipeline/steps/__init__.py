@@ -1,0 +1,1 @@
+"""One file a box of the graph, one plain function a file."""
