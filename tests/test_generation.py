@@ -36,7 +36,7 @@ def default(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tmp_path_factory.mktemp("default") / "in")
 
 
-@pytest.mark.parametrize(("ci_provider", "bias_engine"), itertools.product(CI_PROVIDERS, BIAS_ENGINES))
+@pytest.mark.parametrize(("ci_provider", "bias_engine"), list(itertools.product(CI_PROVIDERS, BIAS_ENGINES)))
 def test_each_combination_of_choices_has_exactly_its_files(tmp_path, ci_provider, bias_engine):
     project = generate(tmp_path / "in", ci_provider=ci_provider, bias_engine=bias_engine)
     made = {path.relative_to(project).as_posix() for path in files(project)}

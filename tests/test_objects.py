@@ -49,7 +49,9 @@ def wait_for(holds: Callable[[], bool], seconds: float = 5) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_stays_flat_whatever_the_size_of_an_object(server: Server, bucket: str, tmp_path: Path) -> None:
+def test_memory_stays_flat_whatever_the_size_of_an_object(
+    server: Server, bucket: str, tmp_path: Path
+) -> None:
     source, copy = tmp_path / "source", tmp_path / "copy"
     block = os.urandom(MEGABYTE)
     with source.open("wb") as file:
@@ -72,7 +74,9 @@ def test_memory_stays_flat_whatever_the_size_of_an_object(server: Server, bucket
 def test_any_key_reads_back_what_was_written(server: Server, key: str) -> None:
     s3 = server.client("s3")
     s3.create_bucket(Bucket="keys")
-    written = s3.put_object(Bucket="keys", Key=key, Body=key.encode(), Metadata={"a_b": "1"}, ContentType="text/x")
+    written = s3.put_object(
+        Bucket="keys", Key=key, Body=key.encode(), Metadata={"a_b": "1"}, ContentType="text/x"
+    )
     read = s3.get_object(Bucket="keys", Key=key)
     assert read["Body"].read() == key.encode()
     assert (read["Metadata"], read["ContentType"], read["ETag"]) == ({"a_b": "1"}, "text/x", written["ETag"])
@@ -82,7 +86,12 @@ def test_any_key_reads_back_what_was_written(server: Server, key: str) -> None:
 def test_a_range_is_the_bytes_asked_for(server: Server, bucket: str) -> None:
     s3, body = server.client("s3"), bytes(range(256)) * 10
     s3.put_object(Bucket=bucket, Key="k", Body=body)
-    ranges = {"bytes=0-0": body[:1], "bytes=100-199": body[100:200], "bytes=2500-": body[2500:], "bytes=-7": body[-7:]}
+    ranges = {
+        "bytes=0-0": body[:1],
+        "bytes=100-199": body[100:200],
+        "bytes=2500-": body[2500:],
+        "bytes=-7": body[-7:],
+    }
     for asked, expected in ranges.items():
         answer = s3.get_object(Bucket=bucket, Key="k", Range=asked)
         assert (answer["Body"].read(), answer["ContentLength"]) == (expected, len(expected))
@@ -122,6 +131,7 @@ def test_replaced_deleted_and_aborted_bodies_leave_the_disk(server: Server, buck
     s3, before = server.client("s3"), files(server)
     for _ in range(2):
         s3.put_object(Bucket=bucket, Key="k", Body=os.urandom(10))
+    multipart(s3, bucket, "k", [os.urandom(5 * MEGABYTE), b"end"])
     upload = s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
     s3.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=b"x")
     assert wait_for(lambda: len(files(server) - before) == 2)

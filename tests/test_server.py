@@ -74,7 +74,9 @@ def test_every_describe_and_list_answers_what_its_shape_requires(server: Server)
     for operation, request in requests.items():
         raw = call(server, operation, request)
         assert missing(service_model().operation_model(operation).output_shape, raw, operation) == []
-        method = getattr(sagemaker, "".join("_" + c.lower() if c.isupper() else c for c in operation)[1:], None)
+        method = getattr(
+            sagemaker, "".join("_" + c.lower() if c.isupper() else c for c in operation)[1:], None
+        )
         assert method is None or method(**request)["ResponseMetadata"]["HTTPStatusCode"] == 200
         if operation.startswith("List"):
             assert any(isinstance(value, list) and value for value in raw.values()), operation
@@ -110,21 +112,30 @@ def one_of_each(server: Server) -> dict[str, dict]:
     """Describe and List requests, after one record of every kind was made. The jobs end by themselves."""
     sagemaker, requests = server.client("sagemaker"), {}
     training = training_request()
-    model, transform, processing, tuning = name("model"), name("transform"), name("processing"), name("tuning")
+    model, transform, processing, tuning = (
+        name("model"),
+        name("transform"),
+        name("processing"),
+        name("tuning"),
+    )
     group, pipeline = name("group"), make_pipeline(server)
     sagemaker.create_training_job(**training)
     sagemaker.create_model(ModelName=model, ExecutionRoleArn=ROLE, PrimaryContainer={"Image": IMAGE})
     sagemaker.create_transform_job(
         TransformJobName=transform,
         ModelName=model,
-        TransformInput={"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://none-here/in/"}}},
+        TransformInput={
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://none-here/in/"}}
+        },
         TransformOutput={"S3OutputPath": "s3://none-here/out"},
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
     )
     sagemaker.create_processing_job(
         ProcessingJobName=processing,
         RoleArn=ROLE,
-        AppSpecification={"ImageUri": "205585389593.dkr.ecr.us-east-1.amazonaws.com/sagemaker-clarify-processing:1.0"},
+        AppSpecification={
+            "ImageUri": "205585389593.dkr.ecr.us-east-1.amazonaws.com/sagemaker-clarify-processing:1.0"
+        },
         ProcessingResources={"ClusterConfig": CLUSTER},
     )
     sagemaker.create_hyper_parameter_tuning_job(**tuning_request(tuning))
@@ -132,7 +143,9 @@ def one_of_each(server: Server) -> dict[str, dict]:
     package = sagemaker.create_model_package(ModelPackageGroupName=group)["ModelPackageArn"]
     execution = sagemaker.start_pipeline_execution(PipelineName=pipeline)["PipelineExecutionArn"]
     wait_until_ended(
-        lambda: sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)["PipelineExecutionStatus"]
+        lambda: sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)[
+            "PipelineExecutionStatus"
+        ]
     )
     named = {
         "TrainingJob": training["TrainingJobName"],
@@ -155,7 +168,9 @@ def one_of_each(server: Server) -> dict[str, dict]:
         "ListPipelineExecutions": {"PipelineName": pipeline},
         "ListPipelineExecutionSteps": run,
         "ListPipelineParametersForExecution": run,
-        "ListTags": {"ResourceArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{named['TrainingJob']}"},
+        "ListTags": {
+            "ResourceArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{named['TrainingJob']}"
+        },
     }
 
 
@@ -168,13 +183,17 @@ def tuning_request(tuning: str) -> dict:
             "Strategy": "Random",
             "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "validation:auc"},
             "ResourceLimits": {"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1},
-            "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.1", "MaxValue": "0.5"}]},
+            "ParameterRanges": {
+                "ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.1", "MaxValue": "0.5"}]
+            },
         },
         "TrainingJobDefinition": {
             "StaticHyperParameters": {"objective": "binary:logistic", "num_round": "2", "eval_metric": "auc"},
             "AlgorithmSpecification": definition["AlgorithmSpecification"],
             "RoleArn": ROLE,
-            "InputDataConfig": [{"ChannelName": kind, "ContentType": "text/csv"} | channel for kind in ("train", "validation")],
+            "InputDataConfig": [
+                {"ChannelName": kind, "ContentType": "text/csv"} | channel for kind in ("train", "validation")
+            ],
             "OutputDataConfig": definition["OutputDataConfig"],
             "ResourceConfig": CLUSTER,
             "StoppingCondition": {"MaxRuntimeInSeconds": 60},
@@ -183,20 +202,34 @@ def tuning_request(tuning: str) -> dict:
 
 
 MISSING = {
-    "describe_training_job": ({"TrainingJobName": "none"}, "ValidationException", "Requested resource not found"),
+    "describe_training_job": (
+        {"TrainingJobName": "none"},
+        "ValidationException",
+        "Requested resource not found",
+    ),
     "describe_processing_job": ({"ProcessingJobName": "none"}, "ValidationException", "name: none"),
-    "describe_hyper_parameter_tuning_job": ({"HyperParameterTuningJobName": "none"}, "ResourceNotFound", "'none'"),
+    "describe_hyper_parameter_tuning_job": (
+        {"HyperParameterTuningJobName": "none"},
+        "ResourceNotFound",
+        "'none'",
+    ),
     "describe_pipeline": ({"PipelineName": "none"}, "ResourceNotFound", "'none'"),
     "start_pipeline_execution": ({"PipelineName": "none"}, "ResourceNotFound", "'none'"),
     "describe_model": ({"ModelName": "none"}, "ValidationException", "none"),
     "describe_model_package": ({"ModelPackageName": "none/1"}, "ValidationException", "none/1"),
     "create_model_package": ({"ModelPackageGroupName": "none"}, "ValidationException", "none"),
-    "list_tags": ({"ResourceArn": "arn:aws:sagemaker:us-east-1:123456789012:model/none"}, "ValidationException", "none"),
+    "list_tags": (
+        {"ResourceArn": "arn:aws:sagemaker:us-east-1:123456789012:model/none"},
+        "ValidationException",
+        "none",
+    ),
 }
 
 
 @pytest.mark.parametrize(("method", "case"), MISSING.items(), ids=MISSING)
-def test_what_does_not_exist_is_refused_by_name(server: Server, method: str, case: tuple[dict, str, str]) -> None:
+def test_what_does_not_exist_is_refused_by_name(
+    server: Server, method: str, case: tuple[dict, str, str]
+) -> None:
     request, code, text = case
     with pytest.raises(ClientError) as raised:
         getattr(server.client("sagemaker"), method)(**request)
@@ -290,9 +323,9 @@ def test_parameters_are_those_given_and_the_defaults_of_the_rest(server: Server)
     sagemaker = server.client("sagemaker")
     given = [{"Name": "Rounds", "Value": "7"}, {"Name": "Fast", "Value": "true"}]
     started = sagemaker.start_pipeline_execution(PipelineName=make_pipeline(server), PipelineParameters=given)
-    listed = sagemaker.list_pipeline_parameters_for_execution(**{
-        "PipelineExecutionArn": started["PipelineExecutionArn"]
-    })
+    listed = sagemaker.list_pipeline_parameters_for_execution(
+        **{"PipelineExecutionArn": started["PipelineExecutionArn"]}
+    )
     assert {each["Name"]: each["Value"] for each in listed["PipelineParameters"]} == {
         "Reason": "manual",
         "Rounds": "7",
@@ -326,7 +359,9 @@ def test_versions_of_a_group_are_numbered_and_a_number_is_never_used_again(serve
         sagemaker.create_model_package(ModelPackageGroupName=group, ClientToken=token)["ModelPackageArn"]
         for token in (name("token"), "second")
     )
-    again = sagemaker.create_model_package(ModelPackageGroupName=group, ClientToken="second")["ModelPackageArn"]
+    again = sagemaker.create_model_package(ModelPackageGroupName=group, ClientToken="second")[
+        "ModelPackageArn"
+    ]
     assert (first[-2:], second[-2:], again) == ("/1", "/2", second)
     sagemaker.delete_model_package(ModelPackageName=second)
     assert sagemaker.create_model_package(ModelPackageGroupName=group)["ModelPackageArn"].endswith("/3")
@@ -358,7 +393,10 @@ def test_the_champion_is_the_newest_approved_version(server: Server) -> None:
     assert [each["ModelPackageArn"] for each in listed] == [arns[1]]
     described = sagemaker.describe_model_package(ModelPackageName=arns[1])
     assert described["CustomerMetadataProperties"] == {"number": "1", "by": "me"}
-    assert sagemaker.describe_model_package(ModelPackageName=arns[2])["ModelApprovalStatus"] == "PendingManualApproval"
+    assert (
+        sagemaker.describe_model_package(ModelPackageName=arns[2])["ModelApprovalStatus"]
+        == "PendingManualApproval"
+    )
     with pytest.raises(ClientError, match="holds 3 model packages"):
         sagemaker.delete_model_package_group(ModelPackageGroupName=group)
 
@@ -372,7 +410,9 @@ def test_pages_hold_every_record_once_in_the_order_asked_for(server: Server) -> 
     def listed(**order: str) -> str:
         pages = paginator.paginate(NameContains=mark, PaginationConfig={"PageSize": 2}, **order)
         return "".join(
-            each["ModelPackageGroupName"][-1] for page in pages for each in page["ModelPackageGroupSummaryList"]
+            each["ModelPackageGroupName"][-1]
+            for page in pages
+            for each in page["ModelPackageGroupSummaryList"]
         )
 
     assert listed(SortBy="CreationTime", SortOrder="Ascending") == "cabed"
@@ -414,7 +454,9 @@ def test_a_port_in_use_is_one_line_and_exit_2(server: Server, tmp_path: Path) ->
     process = start(tmp_path, "--port", port)
     assert process.wait(30) == 2
     log = (tmp_path / "server.log").read_text()
-    assert log == f"local AWS: port {port} cannot be used (Address already in use): choose another with --port\n"
+    assert (
+        log == f"local AWS: port {port} cannot be used (Address already in use): choose another with --port\n"
+    )
 
 
 def test_the_next_server_has_every_record(new_server: Callable[..., Server]) -> None:
@@ -428,7 +470,9 @@ def test_the_next_server_has_every_record(new_server: Callable[..., Server]) -> 
     after = sagemaker.describe_pipeline(PipelineName=pipeline)
     assert without_metadata(after) == without_metadata(before)
     listed = sagemaker.list_model_packages(ModelPackageGroupName="group")["ModelPackageSummaryList"]
-    assert [(each["ModelPackageVersion"], each["ModelApprovalStatus"]) for each in listed] == [(1, "Approved")]
+    assert [(each["ModelPackageVersion"], each["ModelApprovalStatus"]) for each in listed] == [
+        (1, "Approved")
+    ]
     assert sagemaker.create_model_package(ModelPackageGroupName="group")["ModelPackageArn"].endswith("/2")
 
 
@@ -436,7 +480,9 @@ def without_metadata(answer: dict) -> dict:
     return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
 
 
-def test_what_ran_when_the_server_was_killed_is_failed_with_the_reason(new_server: Callable[..., Server]) -> None:
+def test_what_ran_when_the_server_was_killed_is_failed_with_the_reason(
+    new_server: Callable[..., Server],
+) -> None:
     first = new_server()
     sagemaker, request = first.client("sagemaker"), training_request()
     sagemaker.create_training_job(**request)
@@ -450,7 +496,9 @@ def test_what_ran_when_the_server_was_killed_is_failed_with_the_reason(new_serve
         record["TrainingJobStatus"] = "InProgress"
         record.pop("FailureReason", None)
     state.write_text(json.dumps(records))
-    described = new_server().client("sagemaker").describe_training_job(TrainingJobName=request["TrainingJobName"])
+    described = (
+        new_server().client("sagemaker").describe_training_job(TrainingJobName=request["TrainingJobName"])
+    )
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Failed", "Failed")
     assert described["FailureReason"] == "The local AWS ended while this was running"
 

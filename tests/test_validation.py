@@ -25,16 +25,28 @@ BAD = {
         {"OutputDataConfig": {"S3OutputPath": "s3://bucket/" + "a" * 1024}},
         "S3OutputPath: length must be at most 1024",
     ),
-    "greatest": ({"RetryStrategy": {"MaximumRetryAttempts": 31}}, "MaximumRetryAttempts: value must be at most 30, got 31"),
-    "least": ({"RetryStrategy": {"MaximumRetryAttempts": 0}}, "MaximumRetryAttempts: value must be at least 1"),
+    "greatest": (
+        {"RetryStrategy": {"MaximumRetryAttempts": 31}},
+        "MaximumRetryAttempts: value must be at most 30, got 31",
+    ),
+    "least": (
+        {"RetryStrategy": {"MaximumRetryAttempts": 0}},
+        "MaximumRetryAttempts: value must be at least 1",
+    ),
     "enum": (
         {"ResourceConfig": {"InstanceType": "ml.m5.larg", "VolumeSizeInGB": 1}},
         "ResourceConfig.InstanceType: got 'ml.m5.larg', allowed: ml.m5.large, ",
     ),
     "required": ({"AlgorithmSpecification": {}}, "AlgorithmSpecification.TrainingInputMode is required"),
     "unknown": ({"Spot": True}, "CreateTrainingJob.Spot is not a parameter; allowed: "),
-    "type": ({"EnableManagedSpotTraining": "true"}, "EnableManagedSpotTraining: got 'true', expected boolean"),
-    "boolean for a number": ({"StoppingCondition": {"MaxRuntimeInSeconds": True}}, "got True, expected integer"),
+    "type": (
+        {"EnableManagedSpotTraining": "true"},
+        "EnableManagedSpotTraining: got 'true', expected boolean",
+    ),
+    "boolean for a number": (
+        {"StoppingCondition": {"MaxRuntimeInSeconds": True}},
+        "got True, expected integer",
+    ),
     "in a list": ({"Tags": [{"Key": "a", "Value": "b"}, {"Key": "a"}]}, "Tags[1].Value is required"),
     "in a map": ({"HyperParameters": {"a": 1}}, "HyperParameters.a: got 1, expected string"),
     "key of a map": ({"Environment": {"1a": "b"}}, "Environment key: got '1a', must match"),

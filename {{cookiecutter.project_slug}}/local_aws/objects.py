@@ -168,7 +168,7 @@ class FileMultipart(moto_s3.FakeMultipart):
     """moto's multipart upload, assembled file by file."""
 
     def complete(self, body: Iterator[tuple[int, str]]) -> tuple[bytes, str, None]:
-        """(token, etag, no checksum); the parts' files are freed. moto's errors for wrong parts."""
+        """(token, etag, no checksum); moto's errors for wrong parts. moto then disposes of the parts."""
         listed = [(self.parts.get(number), etag.strip('"')) for number, etag in body]
         if not listed:
             raise moto_s3.MalformedXML
@@ -181,7 +181,6 @@ class FileMultipart(moto_s3.FakeMultipart):
             block for part in parts for block in part.blocks(0, part.contentsize - 1)
         )
         digest = hashlib.md5(b"".join(bytes.fromhex(etag) for _, etag in listed), usedforsecurity=False)
-        self.dispose()
         return whole.token(), f"{digest.hexdigest()}-{len(parts)}", None
 
 
@@ -221,15 +220,10 @@ def install(bodies: Bodies) -> None:
     FileKey.bodies = bodies
     moto_s3.FakeKey, moto_s3.FakeMultipart = FileKey, FileMultipart
     backend = moto_s3.S3Backend
-    moto_copy, moto_abort = backend.copy_object, backend.abort_multipart_upload
+    moto_copy = backend.copy_object
 
     def copy_object(self: Any, src_key: FileKey, *args: Any, **kwargs: Any) -> None:
         moto_copy(self, CopySource(src_key), *args, **kwargs)
-
-    def abort_multipart_upload(self: Any, bucket_name: str, multipart_id: str) -> None:
-        upload = self.get_bucket(bucket_name).multiparts.get(multipart_id)
-        moto_abort(self, bucket_name, multipart_id)
-        upload.dispose()
 
     def upload_part_copy(
         self: Any,
@@ -247,8 +241,7 @@ def install(bodies: Bodies) -> None:
         first, last = (0, source.contentsize - 1) if start_byte is None else (start_byte, end_byte)
         return upload.set_part(part_id, bodies.write(source.blocks(first, last)).token())
 
-    backend.copy_object, backend.abort_multipart_upload = copy_object, abort_multipart_upload
-    backend.upload_part_copy = upload_part_copy
+    backend.copy_object, backend.upload_part_copy = copy_object, upload_part_copy
 
 
 class FileS3:

@@ -10,10 +10,10 @@ from ml_pipeline import parameters, settings
 
 EXAMPLES = """\
 examples:
-  python -m ml_pipeline run                                 the whole pipeline on data/sample.csv, on this machine
-  python -m ml_pipeline run --data mine.csv                 the same on your data; settings.toml names its columns
+  python -m ml_pipeline run                                 the whole pipeline on data/sample.csv
+  python -m ml_pipeline run --data mine.csv                 on your data; settings.toml names its columns
   python -m ml_pipeline run --set ApprovalStatus=Approved   with a pipeline parameter set
-  python -m ml_pipeline approve 1                           version 1 is the champion that the next run must meet
+  python -m ml_pipeline approve 1                           version 1 is what the next run must meet
   python -m ml_pipeline definition > definition.json        what would be upserted to SageMaker
 
 exit codes: 0 done, 1 the pipeline failed or was stopped, 2 bad input"""
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="run the whole pipeline on this machine, on a local AWS; needs no account and no Docker",
-        description="Compiles the pipeline, runs it on a local AWS, leaves its results in runs/<execution id>/.",
+        description="Runs the compiled pipeline on a local AWS; its results are in runs/<execution id>/.",
     )
     run.add_argument(
         "--data",

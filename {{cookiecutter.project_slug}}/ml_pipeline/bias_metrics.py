@@ -247,13 +247,6 @@ def rows_of(sample: Sample, places: np.ndarray) -> Sample:
     )
 
 
-def drawn_rows(rows: int, limit: int, seed: int) -> np.ndarray:
-    """Places of at most limit of the rows, in order."""
-    if rows <= limit:
-        return np.arange(rows)
-    return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
-
-
 def _require_both_groups(facet: np.ndarray) -> None:
     if not facet.any() or facet.all():
         raise ValueError(f"{'Negated facet' if facet.any() else 'Facet'} set is empty")

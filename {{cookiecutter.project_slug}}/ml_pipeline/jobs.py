@@ -50,8 +50,8 @@ def run(kind: str, name_prefix: str, request: dict[str, Any], max_seconds: float
     """Describe-answer of the completed job `<name_prefix>-<attempt>`.
 
     A step that is retried finds the job of its earlier attempt: one that runs is awaited, one that is
-    completed is taken, after one that failed the next number is started. Raises JobFailed with the job's reason,
-    or when it has not ended within max_seconds (of wall time; the job's own limits should end it earlier).
+    completed is taken, after one that failed the next number is started. Raises JobFailed with the job's
+    reason, or when it has not ended within max_seconds (the job's own limits should end it earlier).
     """
     words, client = KINDS[kind], boto3.client("sagemaker")
     name, found = _next_attempt(words, client, name_prefix)

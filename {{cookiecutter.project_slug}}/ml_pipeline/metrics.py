@@ -111,6 +111,13 @@ def resampled_weights(generator: np.random.Generator, rows: int) -> np.ndarray:
     return np.bincount(generator.integers(0, rows, rows), minlength=rows).astype(np.float64)
 
 
+def drawn_rows(rows: int, limit: int, seed: int) -> np.ndarray:
+    """Places of at most limit of the rows, in order."""
+    if rows <= limit:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+
+
 def trivial_predictions(
     problem: str, train_label: np.ndarray, classes: int, label: np.ndarray
 ) -> Predictions:

@@ -211,7 +211,8 @@ def _cells(row: Any, place: int, spec: FeatureSpec) -> Iterable[Any]:
         if len(row) == len(spec.names):
             return row
         raise PayloadError(
-            f"row {place}: expected {len(spec.names)} values, got {len(row)}; the columns are {', '.join(spec.names)}"
+            f"row {place}: expected {len(spec.names)} values, got {len(row)}; "
+            f"the columns are {', '.join(spec.names)}"
         )
     if not isinstance(row, dict):
         raise PayloadError(f"row {place}: expected an array or an object, got {row!r}")

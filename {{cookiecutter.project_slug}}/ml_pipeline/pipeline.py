@@ -114,8 +114,8 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
 class ExecutionCheckpoints(CheckpointLocation):
     """Checkpoint folder of the running execution.
 
-    The SDK's class takes a literal URI only, which every execution would share: a retraining would then resume
-    from the finished model of the last one and return it unchanged.
+    The SDK's class takes a literal URI only, which every execution would share: a retraining would then
+    resume from the finished model of the last one and return it unchanged.
     """
 
     def __init__(self, bucket: str) -> None:

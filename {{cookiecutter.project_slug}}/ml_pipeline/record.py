@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -21,6 +22,7 @@ def recorded(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str,
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        logging.getLogger("botocore").setLevel(logging.WARNING)  # the SDK has turned on its INFO lines
         arguments = inspect.signature(function).bind(*args, **kwargs).arguments
         folder = arguments["settings"].uri(arguments["execution_id"], function.__name__)
         plain = {name: value for name, value in arguments.items() if _is_json(value)}

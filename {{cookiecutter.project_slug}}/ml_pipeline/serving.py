@@ -44,7 +44,7 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Predictions:
-    """scores: probability of the positive class, shape (n,); of each class, (n, classes); or the predicted number.
+    """scores: probability of the positive class, shape (n,), or of each class, (n, classes); or the number.
 
     places: index of the predicted class, shape (n,); zeros for regression.
     """
@@ -66,7 +66,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Model:
-    """A Booster and what turns raw rows into its input. threshold: score from which a row counts as positive."""
+    """A Booster and what turns raw rows into its input. threshold: score from which a row is positive."""
 
     spec: FeatureSpec
     booster: xgboost.Booster
@@ -88,10 +88,10 @@ class Model:
         return Predictions(self.spec.target, scores, places)
 
     def attributions(self, encoded: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Exact TreeSHAP of the margin (log-odds; for regression the prediction), shape (n, features + 1).
+        """Exact TreeSHAP of the margin (log-odds, or the number), shape (n, features + 1).
 
-        The last column is the expected value; a row's columns sum to its margin. For several classes it is the
-        margin of the predicted one.
+        The last column is the expected value; a row's columns sum to its margin. Of several classes it is the
+        predicted one's.
         """
         import xgboost
 

@@ -35,7 +35,7 @@ def _after_payload(content: bytes, at: int, marker: int, depth: int) -> int:
 
 
 def _after_container(content: bytes, at: int, marker: int, depth: int) -> int:
-    """Position after an array or object: closed by its bracket, or of a given count, and then perhaps of one type."""
+    """Position after an array or object: closed by a bracket, or with a count and perhaps one type."""
     kind = None
     if _byte(content, at) == ord("$"):
         kind, at = _byte(content, at + 1), at + 2

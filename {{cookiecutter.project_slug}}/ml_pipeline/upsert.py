@@ -110,13 +110,10 @@ def _workspace() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The SDK logs each upload and each value it takes from its config, on standard output among others."""
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
+    """The SDK logs each upload and each value it takes from its config, some of it on standard output."""
+    logging.disable(logging.WARNING)  # for good: loading the SDK has turned on every library's INFO lines
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 @contextlib.contextmanager

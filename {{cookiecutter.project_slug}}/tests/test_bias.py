@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from botocore.exceptions import ClientError
 
-from ml_pipeline import bias_metrics, clarify, facets, storage
+from ml_pipeline import bias_metrics, clarify, facets, metrics, storage
 from ml_pipeline.bias_metrics import POST_TRAINING, PRE_TRAINING, STAGES
 from ml_pipeline.facets import Facet, Outcomes, Table
 from ml_pipeline.settings import Settings
@@ -168,7 +168,7 @@ def test_flip_test_looks_at_the_seeded_rows_alone() -> None:
     raw, encoded, predictions = frames(300)
     outcomes = Outcomes(*((predictions[n] == "yes").to_numpy() for n in ("label", "predicted_label")), "yes")
     table = Table(outcomes, Facet("sex", raw["sex"].to_numpy(), (("female",),)), "", encoded.astype(float))
-    places = bias_metrics.drawn_rows(300, 50, seed=3)
+    places = metrics.drawn_rows(300, 50, seed=3)
     assert len(places) == 50 and (np.diff(places) > 0).all()
     part = bias_metrics.rows_of(table.sample(("female",)), places)
     found = values(bias_step.in_step(table, 50, 3))

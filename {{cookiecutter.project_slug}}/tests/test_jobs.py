@@ -2,8 +2,9 @@
 
 import boto3
 import pytest
-from ml_pipeline import jobs
 from moto.sagemaker.models import sagemaker_backends
+
+from ml_pipeline import jobs
 
 REQUEST = {
     "ProcessingResources": {

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from ml_pipeline import storage
 from ml_pipeline.record import recorded
 

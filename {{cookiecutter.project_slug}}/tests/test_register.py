@@ -3,6 +3,7 @@
 import boto3
 import pytest
 from botocore.validate import ParamValidator
+
 from ml_pipeline.steps import register as registering
 
 

@@ -2,6 +2,7 @@
 
 import boto3
 from botocore.validate import ParamValidator
+
 from ml_pipeline.steps.transform import transform_request
 
 

@@ -3,6 +3,7 @@
 import boto3
 import pytest
 from botocore.validate import ParamValidator
+
 from ml_pipeline.steps import tune as tuning
 
 STATIC = {"num_round": 20, "eta": 0.3, "max_depth": 3, "objective": "binary:logistic"}

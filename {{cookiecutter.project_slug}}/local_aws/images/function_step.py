@@ -72,6 +72,8 @@ def main(root: Path, record: dict) -> None:
     os.environ.update(_toolkit_variables(root, record))
     os.chdir(workspace)
     sys.path.insert(0, str(workspace))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "local_aws"]:
+        del sys.modules[name]  # a step that imports it must fail here as it would in the cloud
     _redirect_sdk(root)
     from sagemaker.core.remote_function import invoke_function
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_pipeline import bias_metrics, clarify, facets, storage
+from ml_pipeline import bias_metrics, clarify, facets, metrics, storage
 from ml_pipeline.bias_metrics import POST_TRAINING, PRE_TRAINING, STAGES, Groups
 from ml_pipeline.facets import Outcomes, Table
 from ml_pipeline.settings import Settings
@@ -64,7 +64,7 @@ def tables_of(raw: pd.DataFrame, encoded: pd.DataFrame, found: Outcomes, setting
 
 def in_step(table: Table, ft_rows: int, seed: int) -> Groups:
     """The metrics of one facet, computed here; FT on at most ft_rows seeded rows."""
-    places = bias_metrics.drawn_rows(len(table.columns), ft_rows, seed)
+    places = metrics.drawn_rows(len(table.columns), ft_rows, seed)
     samples = {",".join(values): table.sample(values) for values in table.facet.disadvantaged}
     return {
         stage: [
@@ -90,11 +90,7 @@ def _measured(table: Table, place: int, execution_id: str, settings: Settings) -
         return in_step(table, limit, seed)
     few = len(table.columns) <= limit
     measured = clarify.measure(table, place, few, execution_id, settings)
-    return (
-        measured
-        if few
-        else with_ft(measured, table, bias_metrics.drawn_rows(len(table.columns), limit, seed))
-    )
+    return measured if few else with_ft(measured, table, metrics.drawn_rows(len(table.columns), limit, seed))
 
 
 def with_ft(measured: Groups, table: Table, places: np.ndarray) -> Groups:

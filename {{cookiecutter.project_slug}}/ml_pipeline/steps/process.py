@@ -173,7 +173,7 @@ def check_categories(training: pd.DataFrame, spec: FeatureSpec, data: Data, uri:
 
 
 def write_split(folder: str, name: str, part: pd.DataFrame, spec: FeatureSpec) -> None:
-    """Writes one split as raw and encoded parquet, and as CSV: test for batch transform, the others encoded."""
+    """Writes a split as raw and encoded parquet, and as CSV: test for batch transform, others encoded."""
     storage.write_parquet(f"{folder}/splits/{name}.parquet", part.reset_index(drop=True))
     try:
         encoded = encode(part, spec)

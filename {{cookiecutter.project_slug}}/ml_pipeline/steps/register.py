@@ -27,7 +27,7 @@ def register(
     execution_id: str,
     settings: Settings,
 ) -> dict[str, Any]:
-    """Creates the model package version. Its client token is the execution id: a retry registers nothing twice.
+    """Creates the model package version; the execution id is its token, so a retry registers nothing twice.
 
     Returns summary, model_package_arn and version.
     """

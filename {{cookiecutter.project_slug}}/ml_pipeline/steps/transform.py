@@ -28,8 +28,8 @@ def transform(
         job = jobs.run("transform", name, request | {"Tags": jobs.tags(settings, execution_id)}, MAX_SECONDS)
     seconds = (job["TransformEndTime"] - job["TransformStartTime"]).total_seconds()
     predictions_uri = f"{output_uri}/{transform_input_uri.rpartition('/')[2]}.out"
-    summary = f"test split scored in {seconds:.1f} s -> {predictions_uri}"
-    print(f"Transform: {summary}", flush=True)
+    summary = f"test split scored by {job['TransformJobName']} in {seconds:.1f} s"
+    print(f"Transform: {summary} -> {predictions_uri}", flush=True)
     return {"summary": summary, "predictions_uri": predictions_uri}
 
 
