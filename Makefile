@@ -10,8 +10,9 @@ help:                ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1	/p' Makefile
 
 demo: .venv/ready    ## generates the default project into a temporary folder and runs its pipeline there
-	@folder=$$(mktemp -d) && .venv/bin/cookiecutter --no-input --output-dir "$$folder" . && \
-		project=$$(ls -d "$$folder"/*) && $(MAKE) --directory "$$project" run && \
+	@folder=$$(mktemp -d) && .venv/bin/cookiecutter --no-input --default-config --output-dir "$$folder" . && \
+		project=$$(ls -d "$$folder"/*) && \
+		PATH="$$PATH:$(CURDIR)/.venv/bin" $(MAKE) --no-print-directory --directory "$$project" run && \
 		echo "The results lie in $$project/runs/latest"
 
 test: lint           ## lint and all tests; make test ARGS="-k hooks" for some
@@ -22,9 +23,10 @@ lint: .venv/ready    ## style and likely mistakes of the template and of what it
 	$(PYTHON) -m ruff format --check .
 
 lock: .venv/ready    ## after a change of dependencies; newer versions of all: make lock ARGS=--upgrade
-	@set -e; folder=$$(mktemp -d); .venv/bin/cookiecutter --no-input --output-dir "$$folder" . > "$$folder.log"; \
+	@set -e; folder=$$(mktemp -d); \
+		.venv/bin/cookiecutter --no-input --default-config --output-dir "$$folder" . > /dev/null; \
 		$(MAKE) --directory "$$folder"/* lock ARGS="$(ARGS)"; \
-		cp "$$folder"/*/requirements*.txt "$(PROJECT)"; rm -rf "$$folder" "$$folder.log"
+		cp "$$folder"/*/requirements*.txt "$(PROJECT)"; rm -rf "$$folder"
 	PATH="$$PATH:.venv/bin" uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--fork-strategy fewest --custom-compile-command "make lock" $(ARGS) requirements.in \
 		--constraint "$(PROJECT)/requirements-dev.txt" --output-file requirements.txt
@@ -43,4 +45,4 @@ clean:               ## drops the template's environment and caches
 
 # The same environment as the generated project's, with the template's own requirements added.
 .venv/ready: .python-version $(REQUIREMENTS)
-	@$(MAKE) --file "$(PROJECT)/Makefile" REQUIREMENTS="$(REQUIREMENTS)" $@
+	@$(MAKE) --no-print-directory --file "$(PROJECT)/Makefile" REQUIREMENTS="$(REQUIREMENTS)" $@

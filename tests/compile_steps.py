@@ -1,4 +1,4 @@
-"""Prints the CreateTrainingJob requests of `job_steps`, as the SDK compiles them: `compile_steps.py BUCKET ROLE IMAGE`."""
+"""Prints the requests of `job_steps`, as the SDK compiles them: `compile_steps.py BUCKET ROLE IMAGE`."""
 
 import json
 import sys

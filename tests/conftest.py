@@ -62,7 +62,13 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "local_aws", "--state", "state", *options]
     with (folder / "server.log").open("ab") as log:
         return subprocess.Popen(
-            command, cwd=folder, env=child_environment(), stdout=subprocess.PIPE, stderr=log, text=True
+            command,
+            cwd=folder,
+            env=child_environment(),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
         )
 
 

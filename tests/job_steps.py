@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-ROUNDS = 40
-ROUND_SECONDS = 0.1
+ROUNDS = 20
+ROUND_SECONDS = 0.08
 KEPT = 2
 
 

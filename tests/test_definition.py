@@ -1,4 +1,4 @@
-"""A pipeline definition that cannot be executed is refused when it is created, and its functions have SageMaker's values."""
+"""A definition that cannot be executed is refused at creation; its functions have the values of SageMaker."""
 
 from __future__ import annotations
 

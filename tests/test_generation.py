@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from generate import TEMPLATE, generate
 
 SOURCE = TEMPLATE / "{{cookiecutter.project_slug}}"
@@ -86,7 +87,7 @@ def test_the_answers_reach_settings_and_image_names(tmp_path):
         'say "x"',
         "it's \\ back\\\\slash\\",
         '"; import os; os.abort(); "',
-        "$(touch ran) `touch ran` ${HOME}",
+        "$(touch ran) `touch ran` $HOME",
         '"""',
         "'''",
         "<b>&amp;</b> | # % = ü 日本 😀 \u00a0",

@@ -6,16 +6,17 @@ import json
 import shlex
 from pathlib import Path
 
-import post_gen_project
-import pre_gen_project
 import pytest
 from cookiecutter.environment import StrictEnvironment
 from cookiecutter.exceptions import FailedHookException
 from cookiecutter.generate import generate_context, generate_files
 from cookiecutter.prompt import render_variable
-from generate import TEMPLATE, cookiecutter, generate, run_cookiecutter
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+import post_gen_project
+import pre_gen_project
+from generate import TEMPLATE, cookiecutter, generate, run_cookiecutter
 
 QUESTIONS = generate_context(str(TEMPLATE / "cookiecutter.json"))["cookiecutter"]
 GOOD = {
@@ -39,6 +40,7 @@ def entered(name: str) -> dict[str, str]:
     return answers
 
 
+@settings(deadline=None)
 @given(st.text(max_size=100) | st.text("abc019 -_.'&#;é中", max_size=60))
 @example("")
 @example("a")
@@ -52,6 +54,7 @@ def test_enter_gives_a_valid_slug_for_any_name(name):
     assert "project_slug" not in pre_gen_project.complaints(entered(name))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=110))
 def test_enter_is_never_refused_after_an_accepted_name(name):
     assert set(pre_gen_project.complaints(entered(name))) <= {"project_name", "description"}
@@ -143,6 +146,7 @@ def test_a_description_that_is_not_one_plain_line_is_refused(text, want):
     }
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({name: st.text(max_size=20) for name in pre_gen_project.QUESTIONS}))
 def test_the_retry_command_survives_the_shell(texts):
     words = shlex.split(pre_gen_project.retry_command(GOOD | texts, {"project_slug": "is bad"}))
@@ -151,6 +155,7 @@ def test_the_retry_command_survives_the_shell(texts):
     assert given_again == {name: texts[name] for name in texts if name != "project_slug"}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.text(max_size=40))
 @example('"""', "\\")
 @example("'''", '\\"')

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from generate import generate, uv
 
 IMPORTS_OF_THE_IMAGE = """

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from in_process import BUCKET, IMAGE, ROLE, Local
+from conftest import IMAGE, ROLE
+from local_api import BUCKET, Local
 from local_aws import faults, jobs
 from local_aws.transfer import name_below
 
@@ -160,9 +161,8 @@ def test_a_step_compiled_with_another_python_fails_before_it_runs(local, request
     arguments[arguments.index("--client_python_version") + 1] = "3.8"
     record = local.run(request)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert record["FailureReason"].startswith(
-        f"AlgorithmError: RuntimeEnvironmentError: compiled with Python 3.8, but the container has {here}"
-    )
+    reason = f"compiled with Python 3.8, its container has {here}: use one version for both, exit code: 1"
+    assert record["FailureReason"] == f"AlgorithmError: RuntimeEnvironmentError: the step was {reason}"
     assert "a line" not in local.log(record["TrainingJobName"])
 
 
@@ -202,7 +202,7 @@ def test_an_interrupted_spot_job_goes_on_from_its_checkpoints(local, request_of)
         *("Starting", "Downloading", "Training", "Interrupted"),
         *("Starting", "Downloading", "Training", "Uploading", "Completed"),
     ]
-    assert 7 <= result(local, record)["began"] < 40
+    assert 7 <= result(local, record)["began"] < 20
 
 
 def test_a_job_that_is_not_on_spot_is_never_interrupted(local, request_of):
@@ -215,10 +215,10 @@ def test_a_job_that_is_not_on_spot_is_never_interrupted(local, request_of):
 def test_checkpoints_deleted_by_the_step_are_deleted_in_s3(local, request_of):
     request = request_of("counts")
     prefix = request["CheckpointConfig"]["S3Uri"].removeprefix(f"s3://{BUCKET}/")
-    local.put(f"{prefix}36", b"36")
+    local.put(f"{prefix}16", b"16")
     record = local.run(request)
-    assert result(local, record)["began"] == 36
-    assert local.keys(prefix) == [f"{prefix}39", f"{prefix}40"]
+    assert result(local, record)["began"] == 16
+    assert local.keys(prefix) == [f"{prefix}19", f"{prefix}20"]
 
 
 @pytest.mark.parametrize(("lost", "status"), [(1, "Completed"), (2, "Failed")])
@@ -263,10 +263,12 @@ def test_the_whole_log_is_in_cloudwatch_when_a_job_has_ended(local, request_of):
     logs, group = local.api.client("logs"), "/aws/sagemaker/TrainingJobs"
     (stream,) = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]
     assert stream["logStreamName"].startswith(f"{name}/algo-1-")
-    events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True)
+    events = logs.get_log_events(
+        logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True
+    )
     lines = [event["message"] for event in events["events"]]
     assert lines == [line for line in local.log(name).splitlines() if line]
-    assert [line for line in lines if line.startswith("[")][-1] == "[40] loss:0.025"
+    assert [line for line in lines if line.startswith("[")][-1] == "[20] loss:0.05"
 
 
 def test_metric_definitions_give_each_value_in_order_and_the_last_as_final(local, request_of):
@@ -274,8 +276,8 @@ def test_metric_definitions_give_each_value_in_order_and_the_last_as_final(local
     definitions = [{"Name": "loss", "Regex": r"loss:([0-9.e-]+)"}]
     request["AlgorithmSpecification"]["MetricDefinitions"] = definitions
     record = local.run(request)
-    assert record["_metrics"] == {"loss": [pytest.approx(1 / number) for number in range(1, 41)]}
-    assert [(item["MetricName"], item["Value"]) for item in record["FinalMetricDataList"]] == [("loss", 0.025)]
+    assert record["_metrics"] == {"loss": [pytest.approx(1 / number) for number in range(1, 21)]}
+    assert [(item["MetricName"], item["Value"]) for item in record["FinalMetricDataList"]] == [("loss", 0.05)]
 
 
 def test_stop_all_ends_every_job(local, request_of, monkeypatch):

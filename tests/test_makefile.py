@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from generate import TEMPLATE, generate, uv
 
 SYSTEM = ("make", "sh", "cat", "rm", "touch", "sed")

@@ -1,4 +1,4 @@
-"""The local AWS answers as AWS does: SageMaker's records, errors by name, a state that outlives the process."""
+"""The local AWS answers as AWS does: SageMaker's records, errors by name, a state that outlives it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 import uuid
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import IMAGE, REGION, ROLE, Server, start
+from conftest import IMAGE, REGION, ROLE, Server, child_environment, start
 
 from local_aws.validation import service_model
 
@@ -282,8 +284,14 @@ def test_a_service_that_is_not_answered_is_refused_by_name(server: Server, servi
 
 @pytest.mark.parametrize(
     ("service", "method"),
-    [("sts", "get_caller_identity"), ("iam", "list_roles"), ("logs", "describe_log_groups")]
-    + [("cloudwatch", "list_metrics"), ("events", "list_rules"), ("ecr", "describe_repositories")],
+    [
+        ("sts", "get_caller_identity"),
+        ("iam", "list_roles"),
+        ("logs", "describe_log_groups"),
+        ("cloudwatch", "list_metrics"),
+        ("events", "list_rules"),
+        ("ecr", "describe_repositories"),
+    ],
 )
 def test_the_services_around_sagemaker_answer(server: Server, service: str, method: str) -> None:
     assert getattr(server.client(service), method)()["ResponseMetadata"]["HTTPStatusCode"] == 200
@@ -501,6 +509,45 @@ def test_what_ran_when_the_server_was_killed_is_failed_with_the_reason(
     )
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Failed", "Failed")
     assert described["FailureReason"] == "The local AWS ended while this was running"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_of_a_server_is_exit_0_and_leaves_no_process(
+    new_server: Callable[..., Server], number: signal.Signals
+) -> None:
+    server = new_server()
+    assert server.end(number) == 0
+    time.sleep(0.2)
+    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    assert [row for row in rows if row[0] == str(server.process.pid) and "Z" not in row[1]] == []
+
+
+def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys; command = [sys.executable, '-m', 'local_aws', '--port', '0',"
+        "'--until-stdin-closes']; server = subprocess.Popen(command, stdin=subprocess.PIPE,"
+        "stdout=subprocess.PIPE, text=True);"
+        "print(server.stdout.readline().split()[-1], server.pid, flush=True); input()"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=child_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    endpoint, process = parent.stdout.readline().split()
+    port = int(endpoint.rpartition(":")[2])
+    socket.create_connection(("127.0.0.1", port)).close()
+    parent.kill()
+    parent.communicate()
+    end = time.monotonic() + 20
+    while Path(f"/proc/{process}").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def test_fresh_forgets_what_was_there(new_server: Callable[..., Server]) -> None:

@@ -1,18 +1,28 @@
 """The command: one local AWS, until SIGTERM or SIGINT."""
 
 import argparse
+import importlib
 import os
 import signal
 import socket
 import sys
 import threading
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 from local_aws.container import start_fork_server
 
 HOST = "127.0.0.1"
 BACKLOG = 256
+POLL_SECONDS = 0.05
+LOADED_AHEAD = (
+    "moto.sts.responses",
+    "moto.iam.responses",
+    "local_aws.executions",
+    "local_aws.jobs",
+    "moto.logs.responses",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,12 +108,20 @@ def serve(
         return refused(str(error))
     api.fail_interrupted()
     server = http_server(front, listening)
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), name="http", daemon=True).start()
     seconds = time.monotonic() - started
     print(f"local AWS ready in {seconds:.1f} s, state in {state.folder}: {endpoint}", flush=True)
+    threading.Thread(target=load_ahead, name="load ahead", daemon=True).start()
     stop.wait()
     end(front, server)
     return 0
+
+
+def load_ahead() -> None:
+    """Imports what the first requests would wait for."""
+    for module in LOADED_AHEAD:
+        importlib.import_module(module)
+    importlib.import_module("local_aws.validation").service_model()
 
 
 def await_end_of_input(stop: threading.Event) -> None:
@@ -122,8 +140,17 @@ def end(front, server) -> None:
         front.api.jobs.stop_all(front.api)
         server.shutdown()
     finally:
+        end_fork_server()
         front.api.state.save()
         front.s3.save()
+
+
+def end_fork_server() -> None:
+    """Ends it at once: by itself it would first load all that it was asked to."""
+    process = forkserver._forkserver._forkserver_pid
+    if process is not None:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
 
 
 def refused(message: str) -> int:

@@ -56,6 +56,7 @@ def environment(endpoint: str, region: str, root: Path) -> dict[str, str]:
         "HOME": str(root),
         "TMPDIR": str(root / "tmp"),
         "PYTHONUNBUFFERED": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,

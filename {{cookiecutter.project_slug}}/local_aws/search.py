@@ -1,6 +1,7 @@
 """The search of a tuning job: which hyperparameters to try next, and which trial to give up."""
 
 import math
+from itertools import product
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -44,9 +45,28 @@ def range_problem(item: dict) -> str | None:
     return None
 
 
-def grid_size(ranges: dict[str, dict]) -> int:
-    """How many combinations the (categorical) ranges have."""
-    return math.prod(len(item["Values"]) for item in ranges.values())
+def new_search(config: dict, maximize: bool) -> "Grid | Search":
+    """The search of a HyperParameterTuningJobConfig."""
+    return Grid(ranges_by_name(config)) if config["Strategy"] == "Grid" else Search(config, maximize)
+
+
+class Grid:
+    """Every combination of the (categorical) ranges, once."""
+
+    def __init__(self, ranges: dict[str, dict]) -> None:
+        values = product(*(item["Values"] for item in ranges.values()))
+        self._untried = [dict(zip(ranges, combination, strict=True)) for combination in values]
+        self.size = len(self._untried)
+
+    def ask(self, trial_name: str) -> dict[str, str]:
+        """The next combination."""
+        return self._untried.pop(0)
+
+    def tell(self, trial_name: str, objective: float | None) -> None:
+        """Changes nothing: what is tried does not depend on it."""
+
+    def learn(self, hyperparameters: dict[str, str], objective: float) -> None:
+        """Changes nothing."""
 
 
 class Search:
@@ -109,8 +129,6 @@ class Search:
         samplers, seed = self._optuna.samplers, config.get("RandomSeed")
         if config["Strategy"] == "Random":
             return samplers.RandomSampler(seed)
-        if config["Strategy"] == "Grid":
-            return samplers.GridSampler({name: item["Values"] for name, item in self._ranges.items()}, seed)
         limits = config["ResourceLimits"]
         startup = min(STARTUP_TRIALS, max(2, limits["MaxNumberOfTrainingJobs"] // 3))
         parallel = limits["MaxParallelTrainingJobs"] > 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from local_aws.creation import create_job
 from local_aws.resources import KINDS, RUNNING
-from local_aws.search import Search, falls_behind, grid_size, range_problem, ranges_by_name
+from local_aws.search import Grid, falls_behind, new_search, range_problem, ranges_by_name
 from local_aws.validation import ApiError, request_problems
 
 if TYPE_CHECKING:
@@ -166,10 +166,10 @@ class Tuning:
         self.config = self.job["HyperParameterTuningJobConfig"]
         objective = self.config["HyperParameterTuningJobObjective"]
         self.metric, self.maximize = objective["MetricName"], objective["Type"] == "Maximize"
-        self.search = Search(self.config, self.maximize)
+        self.search = new_search(self.config, self.maximize)
         limits = self.config["ResourceLimits"]
-        grid = self.config["Strategy"] == "Grid"
-        self.trials = grid_size(ranges_by_name(self.config)) if grid else limits["MaxNumberOfTrainingJobs"]
+        grid = isinstance(self.search, Grid)
+        self.trials = self.search.size if grid else limits["MaxNumberOfTrainingJobs"]
         self.parallel = limits["MaxParallelTrainingJobs"]
         self.deadline = self.job["CreationTime"] + limits.get("MaxRuntimeInSeconds", float("inf"))
         self.running: list[str] = []

@@ -187,6 +187,7 @@ def answer(model: Model, body: bytes | bytearray, call: Call) -> bytes:
 
 def main() -> None:
     """Serves the model of SM_MODEL_DIR on port SAGEMAKER_BIND_TO_PORT until SIGTERM."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of one request spin against another
     sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]  # or xgboost imports it: 2 s for nothing
     folder = Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")

@@ -68,10 +68,10 @@ def in_step(table: Table, ft_rows: int, seed: int) -> Groups:
     samples = {",".join(values): table.sample(values) for values in table.facet.disadvantaged}
     return {
         stage: [
-            {"value_or_threshold": name, "metrics": bias_metrics.measured(metrics, sample, places)}
+            {"value_or_threshold": name, "metrics": bias_metrics.measured(wanted, sample, places)}
             for name, sample in samples.items()
         ]
-        for stage, metrics in STAGES.items()
+        for stage, wanted in STAGES.items()
     }
 
 
@@ -100,12 +100,12 @@ def with_ft(measured: Groups, table: Table, places: np.ndarray) -> Groups:
     for group, values in zip(measured[stage], table.facet.disadvantaged, strict=True):
         sample = bias_metrics.rows_of(table.sample(values), places)
         ft = bias_metrics.entry("FT", POST_TRAINING["FT"], sample)
-        metrics = sorted([*group["metrics"], ft], key=lambda entry: entry["name"])
-        groups.append({**group, "metrics": metrics})
+        entries = sorted([*group["metrics"], ft], key=lambda entry: entry["name"])
+        groups.append({**group, "metrics": entries})
     return {**measured, stage: groups}
 
 
 def _counts(measured: dict[str, Groups], rows: int) -> str:
-    metrics = len(PRE_TRAINING) + len(POST_TRAINING)
+    count = len(PRE_TRAINING) + len(POST_TRAINING)
     groups = ", ".join(f"{facet} {len(found[next(iter(STAGES))])}" for facet, found in measured.items())
-    return f"{metrics} metrics of {rows:,} rows, groups: {groups}"
+    return f"{count} metrics of {rows:,} rows, groups: {groups}"

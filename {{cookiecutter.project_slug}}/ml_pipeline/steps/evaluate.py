@@ -1,4 +1,4 @@
-"""Evaluate: metrics of the served predictions, of the champion, the fit, attributions; without facets the gate."""
+"""Evaluate: metrics of model and champion, fit diagnosis, attributions; without facets the gate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pandas as pd
 from botocore.exceptions import ClientError
 
 from ml_pipeline import metrics, model_quality, serving, storage
-from ml_pipeline.features import FeatureSpec, RowError, Target
+from ml_pipeline.features import FeatureSpec, Target
 from ml_pipeline.metrics import Predictions
 from ml_pipeline.serving import Model
 from ml_pipeline.settings import Settings
@@ -45,7 +45,7 @@ def evaluate(
     """Writes metrics.json, predictions.csv, attributions.json and Model Monitor's model-quality baseline.
 
     predictions_uri: what Transform made of the test split. Returns summary, metrics_uri, predictions_uri, and
-    without facets passed and verdict_uri. Raises ValueError if the predictions are not those of the test split.
+    without facets passed and verdict_uri. Raises ValueError if the predictions are not those of that split.
     """
     folder = settings.uri(execution_id, "evaluate")
     model = load(model_uri)
@@ -85,7 +85,7 @@ def output_columns(target: Target) -> list[str]:
 def read_served(content: bytes, raw: pd.DataFrame, spec: FeatureSpec, uri: str) -> pd.DataFrame:
     """Ids, `label`, features and outputs as text, from batch transform's header-less CSV.
 
-    raw: the test split, whose rows these must be, in the same order. Raises ValueError naming the first that is not.
+    raw: the test split, whose rows these must be in the same order. Raises ValueError naming the first other.
     """
     inputs = [*spec.ids, spec.target.name, *spec.names]
     names = [*inputs, *output_columns(spec.target)]
@@ -107,6 +107,9 @@ def of_served(served: pd.DataFrame, label: np.ndarray, target: Target) -> Predic
         values = outputs["prediction"].to_numpy(np.float64)
         return Predictions(label, values, values)
     places = {name: place for place, name in enumerate(target.classes)}
+    unknown = outputs.loc[~outputs["predicted_label"].isin(places), "predicted_label"]
+    if len(unknown):
+        raise ValueError(f"predicted label {unknown.iloc[0]!r} is none of {', '.join(target.classes)}")
     predicted = outputs["predicted_label"].map(places).to_numpy(np.int64)
     scores = outputs.iloc[:, 1:].to_numpy(np.float64)
     return Predictions(label, scores if target.problem == "multiclass" else scores[:, 0], predicted)
@@ -157,15 +160,15 @@ def champion(
     if package is None:
         return None
     arn, model_uri = package
-    model = load(model_uri)
     try:
+        model = load(model_uri)
         if model.spec.target != target:
             raise ValueError(f"it predicts {model.spec.target}, this model {target}")
         scored = model.predict({name: raw[name].to_numpy() for name in model.spec.names})
-    except (KeyError, RowError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise ValueError(
-            f"the approved champion {arn} cannot score this test split: {error}. Reject that version in the model "
-            "registry if its columns or labels are of the past"
+            f"the approved champion {arn} cannot score this test split: {error}. Reject that version in the "
+            "model registry if its columns or labels are of the past"
         ) from error
     return {"package": arn, "test": report(_of_model(label, scored), train_label, target, settings)}
 
@@ -193,7 +196,7 @@ def newest_approved(group: str) -> tuple[str, str] | None:
 
 
 def attributions(model: Model, features: np.ndarray, settings: Settings) -> dict[str, Any]:
-    """Mean absolute TreeSHAP of each feature in Clarify's `explanations` schema, and the ranking, largest first.
+    """Mean absolute TreeSHAP of each feature in Clarify's `explanations` schema, and their ranking.
 
     Exact, in units of the margin (log-odds, or the predicted number); of several classes the predicted one.
     """
