@@ -3,11 +3,12 @@
 import json
 import sys
 
-from ml_pipeline import job_steps
 from sagemaker.core.remote_function import CheckpointLocation
 from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker.mlops.workflow.function_step import step
 from sagemaker.mlops.workflow.pipeline import Pipeline
+
+from ml_pipeline import job_steps
 
 EXECUTION = "execution1"
 

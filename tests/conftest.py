@@ -15,6 +15,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from generate import generate
+
 PROJECT = Path(__file__).parent.parent / "{{cookiecutter.project_slug}}"
 sys.path.insert(0, str(PROJECT))
 
@@ -100,3 +102,15 @@ def new_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     for each in running:
         if each.process.poll() is None:
             each.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Generates a project of one's own: `make_project(bias_engine="clarify")`."""
+    return lambda **answers: generate(tmp_path_factory.mktemp("project") / "in", **answers)
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Path]) -> Path:
+    """A default project that this test may change."""
+    return make_project()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from conftest import REGION, ROLE, SLUG
 from local_api import BUCKET, Local
 from local_aws import container, faults, jobs

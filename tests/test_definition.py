@@ -8,8 +8,8 @@ from copy import deepcopy
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import IMAGE, ROLE, Server
 
+from conftest import IMAGE, ROLE, Server
 from local_aws.definition import check, job_name, steps_of
 from local_aws.expressions import Scope, Unresolved, holds, path_keys, resolve
 from local_aws.validation import ApiError

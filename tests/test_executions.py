@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
+
 from conftest import REGION, ROLE, Server, started
 from test_definition import condition, fail, get, pipeline
 

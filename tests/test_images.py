@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost as xgb
+
 from conftest import IMAGE, ROLE
 from local_api import BUCKET, Local
 from local_aws.container import ContainerError
@@ -227,7 +228,7 @@ def test_csv_is_read_as_the_numbers_it_holds(tmp_path):
 @pytest.mark.parametrize("body", ["label,age\n1,30\n", '1,"a"\n0,"b"\n'])
 def test_csv_with_a_header_or_words_is_refused_with_its_name(tmp_path, body):
     (tmp_path / "data.csv").write_text(body)
-    with pytest.raises(ContainerError, match="data.csv: not a header-less table of numbers"):
+    with pytest.raises(ContainerError, match=r"data\.csv: not a header-less table of numbers"):
         read_csv([tmp_path / "data.csv"])
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -16,9 +18,11 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+
 from conftest import IMAGE, ROLE
 from local_api import BUCKET, Local
 from local_aws import faults, jobs
+from local_aws.joblog import Metrics
 from local_aws.transfer import name_below
 
 pytest_plugins = ["in_process"]
@@ -33,6 +37,7 @@ SageMaker:
       RemoteFunction:
         IncludeLocalWorkDir: true
 """
+XGBOOST = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.2-0"
 ALWAYS_RESULTS = ["--serialize_output_to_json", "true"]
 
 
@@ -278,6 +283,59 @@ def test_metric_definitions_give_each_value_in_order_and_the_last_as_final(local
     record = local.run(request)
     assert record["_metrics"] == {"loss": [pytest.approx(1 / number) for number in range(1, 21)]}
     assert [(item["MetricName"], item["Value"]) for item in record["FinalMetricDataList"]] == [("loss", 0.05)]
+
+
+@pytest.mark.parametrize(
+    "regex", [r".*\[[0-9]+\].*#011validation-auc:(\S+)", r"\[\d+\].*validation-auc:([-+0-9.eE]+)"]
+)
+def test_a_metric_is_found_with_a_tab_and_with_the_tab_as_cloudwatch_writes_it(regex):
+    metrics = Metrics([{"Name": "auc", "Regex": regex}], xgboost=False)
+    metrics.read(["[0]\ttrain-auc:0.9\tvalidation-auc:0.75", "no metric", "[1]\tvalidation-auc:nan"])
+    assert metrics.history == {"auc": [0.75]}
+
+
+def test_xgboosts_metrics_are_implicit_and_counted_once():
+    metrics = Metrics([{"Name": "validation:auc", "Regex": "validation-auc:(.*)"}], xgboost=True)
+    metrics.read(["[0]\ttrain-auc:0.9\tvalidation-auc:0.75", "[1]\ttrain-auc:1\tvalidation-auc:8e-1"])
+    assert metrics.history == {"train:auc": [0.9, 1.0], "validation:auc": [0.75, 0.8]}
+
+
+def test_no_job_outlives_a_killed_server(new_server):
+    server = new_server("--fresh")
+    s3, name = server.client("s3"), "orphan"
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="train/data.csv", Body=b"1,2\n0,1\n" * 50)
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/train/"}}
+    server.client("sagemaker").create_training_job(
+        TrainingJobName=name,
+        HyperParameters={"num_round": "1000000", "objective": "binary:logistic"},
+        AlgorithmSpecification={"TrainingImage": XGBOOST, "TrainingInputMode": "File"},
+        RoleArn=ROLE,
+        InputDataConfig=[{"ChannelName": "train", "DataSource": source, "ContentType": "text/csv"}],
+        OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/models"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
+        StoppingCondition={"MaxRuntimeInSeconds": 600},
+    )
+    folder = server.state / "jobs" / name
+    await_that(lambda: processes_in(folder))
+    server.end(signal.SIGKILL)
+    await_that(lambda: not processes_in(folder))
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Those whose working directory it is."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found += [int(process.name)] if (process / "cwd").resolve() == folder.resolve() else []
+    return found
+
+
+def await_that(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_stop_all_ends_every_job(local, request_of, monkeypatch):

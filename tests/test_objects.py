@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
 from conftest import REGION, Server
 
 MEGABYTE = 1 << 20

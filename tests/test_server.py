@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import IMAGE, REGION, ROLE, Server, child_environment, start
 
+from conftest import IMAGE, REGION, ROLE, Server, child_environment, start
 from local_aws.validation import service_model
 
 ACCOUNT = "123456789012"

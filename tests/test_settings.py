@@ -4,10 +4,13 @@ import pytest
 from ml_pipeline import settings
 
 
-@pytest.fixture
-def load(project, tmp_path):
-    text = (project / settings.FILE).read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def text(make_project):
+    return (make_project() / settings.FILE).read_text(encoding="utf-8")
 
+
+@pytest.fixture
+def load(text, tmp_path):
     def loaded(old="", new="", env="local"):
         assert old in text
         path = tmp_path / settings.FILE

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
-from conftest import REGION, ROLE, Server, started
 
+from conftest import REGION, ROLE, Server, started
 from local_aws.search import Search, falls_behind, range_problem
 
 XGBOOST = f"683313688378.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:3.2-0"
@@ -222,7 +222,7 @@ def test_a_stopped_job_stops_its_trials_and_starts_no_more(aws: Server) -> None:
 def test_early_stopping_stops_a_trial_below_the_median_while_it_runs(aws: Server) -> None:
     ranges = {"CategoricalParameterRanges": [{"Name": "max_depth", "Values": ["6", "5", "4", "1"]}]}
     asked = request(ranges, parallel=1, Strategy="Grid", TrainingJobEarlyStoppingType="Auto")
-    job = Job(aws, static(asked, num_round="3000", eta="0.01", save_model_on_termination="true"))
+    job = Job(aws, static(asked, num_round="2000", eta="0.01", save_model_on_termination="true"))
     answer = job.ended()
     *peers, last = job.trials()
     assert answer["HyperParameterTuningJobStatus"] == "Completed"

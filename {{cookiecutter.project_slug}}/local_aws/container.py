@@ -3,6 +3,7 @@
 import importlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 FORK = multiprocessing.get_context("forkserver")
 PRELOAD = "local_aws.preload"
 CHECKOUT = Path(__file__).resolve().parent.parent
-INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 DIED_WITHOUT_CODE = 255
 
 
@@ -54,7 +55,6 @@ def environment(endpoint: str, region: str, root: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return kept | {
         "HOME": str(root),
-        "TMPDIR": str(root / "tmp"),
         "PYTHONUNBUFFERED": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "AWS_ENDPOINT_URL": endpoint,

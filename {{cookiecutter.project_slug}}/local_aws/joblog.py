@@ -13,6 +13,7 @@ READ_BYTES = 1 << 20
 # CloudWatch's agent writes a tab as #011, and AWS's own expressions expect it so.
 ESCAPED_TAB = "#011"
 XGBOOST_METRIC = re.compile(r"\t(train|validation)-([^:\s]+):(\S+)")
+XGBOOST_NAMES = ("train:", "validation:")
 XGBOOST_ROUND = re.compile(r"^\[\d+\]\t")
 
 
@@ -100,7 +101,8 @@ class Metrics:
     """
 
     def __init__(self, definitions: list[dict], xgboost: bool) -> None:
-        self._definitions = [(each["Name"], re.compile(each["Regex"])) for each in definitions]
+        given = [each for each in definitions if not (xgboost and each["Name"].startswith(XGBOOST_NAMES))]
+        self._definitions = [(each["Name"], re.compile(each["Regex"])) for each in given]
         self._xgboost = xgboost
         self.history: dict[str, list[float]] = {}
         self._stamps: dict[str, float] = {}

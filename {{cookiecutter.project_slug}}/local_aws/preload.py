@@ -47,7 +47,7 @@ def warm_clients() -> None:
 for variable in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[variable]
 os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
-# Read when OpenMP is loaded. Threads that wait actively for cores that others use make trials 10 times slower.
+# Read when OpenMP is loaded: threads that spin on cores which others use make trials 10 times slower.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 load_sdk()
 share_service_models()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -30,7 +30,7 @@ SERVE = "local_aws.images.serve"
 PING_SECONDS = 240.0
 TICK_SECONDS = 0.05
 LOG_SECONDS = 0.5
-KILL_SECONDS = 10.0
+GRACE_SECONDS = 3.0
 MAX_REASON = 1024
 MAX_PRODUCT_MB = 100
 NO_SPLIT = "None"
@@ -233,8 +233,10 @@ class Job:
             self._await_ping(box, endpoint)
             yield endpoint
         finally:
-            box.send(SIGKILL)
-            box.wait(KILL_SECONDS)
+            box.send(SIGTERM)
+            if box.wait(GRACE_SECONDS) is None:
+                box.send(SIGKILL)
+                box.wait(GRACE_SECONDS)
 
     def _headers(self) -> dict[str, str]:
         given = {
@@ -254,6 +256,8 @@ class Job:
     def _kill_when_stopped(self, box: container.Container) -> None:
         job = self.state.wait(KIND, self.name, lambda job: job[STATUS] != "InProgress")
         if job[STATUS] == "Stopping":
+            box.send(SIGTERM)
+            time.sleep(GRACE_SECONDS)
             box.send(SIGKILL)
 
     def _raise_stopped(self) -> None:

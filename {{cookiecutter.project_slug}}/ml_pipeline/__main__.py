@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from ml_pipeline import parameters, settings
+from ml_pipeline.errors import InputError
+from ml_pipeline.local import LocalAwsError
 
 EXAMPLES = """\
 examples:
@@ -26,12 +28,11 @@ def main(arguments: list[str]) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         return chosen.call(chosen)
-    except (settings.SettingsError, InputError) as error:
+    except InputError as error:
         return _refuse(str(error))
-
-
-class InputError(ValueError):
-    """Something on the command line or in the data that cannot be used."""
+    except LocalAwsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,16 +75,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(chosen: argparse.Namespace) -> int:
     wanted = settings.load("local")
     values = _assignments(chosen.set)
-    request = (chosen.data, values, chosen.fresh)
+    from ml_pipeline import run
     from ml_pipeline.steps.process import check_file
 
-    try:
-        check_file(chosen.data, wanted)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    from ml_pipeline import run
-
-    return run.run(run.Request(*request), wanted)
+    check_file(chosen.data, wanted)
+    return run.run(run.Request(chosen.data, values, chosen.fresh), wanted)
 
 
 def _approve(chosen: argparse.Namespace) -> int:
@@ -102,10 +98,7 @@ def _definition(chosen: argparse.Namespace) -> int:
 
 def _assignments(texts: list[str]) -> dict[str, str]:
     values = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
-    try:
-        parameters.check(values, parameters.train_parameters("bucket"))
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    parameters.check(values, parameters.train_parameters("bucket"))
     return values
 
 

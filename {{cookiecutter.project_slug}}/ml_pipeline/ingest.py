@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,12 +18,15 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ml_pipeline import storage
+from ml_pipeline.errors import InputError
 from ml_pipeline.features import RowError, canonical_text, is_number, parse_numbers
 
 Kind = Literal["number", "category"]
+HEADER_BYTES = 1 << 20  # a header line is not longer
+PANDAS_INDEX = "__index_level_"  # column that pandas stores its index in
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """Data that cannot be used; the message names the place, what is wrong and what to do."""
 
 
@@ -65,6 +69,31 @@ def read(uri: str, missing: tuple[str, ...], kinds: Mapping[str, Kind]) -> Raw:
     except pa.ArrowException as error:
         raise DataError(f"{uri}: a column has different types in different objects: {error}") from None
     return Raw(_typed(table, missing, kinds, tuple(sources)), tuple(sources), digest.hexdigest())
+
+
+def columns_of(path: Path) -> list[str]:
+    """Column names of a local CSV or parquet file, read without its rows. Raises DataError."""
+    if not path.is_file():
+        raise DataError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    if not path.stat().st_size:
+        raise DataError(f"{path}: the file is empty")
+    if path.suffix == ".parquet":
+        names = _parquet_names(path)
+    elif path.suffix == ".csv":
+        with path.open("rb") as file:
+            names = [name.strip() for name in _csv_header(file.read(HEADER_BYTES), str(path))]
+    else:
+        raise DataError(f"{path}: the name must end with .csv or .parquet")
+    _check_columns(names, None, str(path))
+    return names
+
+
+def _parquet_names(path: Path) -> list[str]:
+    try:
+        names = pyarrow.parquet.read_schema(path).names
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: not a parquet file: {error}") from None
+    return [name for name in names if not name.startswith(PANDAS_INDEX)]
 
 
 def place(row: int, sources: tuple[Source, ...]) -> str:
@@ -142,7 +171,7 @@ def _read_parquet(content: bytes, uri: str) -> pa.Table:
         table = pyarrow.parquet.read_table(pa.BufferReader(content))
     except pa.ArrowException as error:
         raise DataError(f"{uri}: not a parquet file: {error}") from None
-    return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
+    return table.drop_columns([name for name in table.column_names if name.startswith(PANDAS_INDEX)])
 
 
 def _check_columns(names: list[str], first: list[str] | None, uri: str) -> None:

@@ -30,7 +30,7 @@ KEPT = (
 
 
 class LocalAwsError(RuntimeError):
-    """The local AWS did not come up, or it is not the one that answers."""
+    """The local AWS did not come up, or another one answers."""
 
 
 class LocalAws:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ml_pipeline.errors import InputError
+
 MAX_LENGTH = 256  # a parameter reaches a step as a container argument, and SageMaker cuts those off here
 
 
@@ -27,15 +29,15 @@ def train_parameters(bucket: str) -> tuple[Parameter, ...]:
 
 
 def check(values: dict[str, str], parameters: tuple[Parameter, ...]) -> None:
-    """Raises ValueError for a name that is not a parameter or a value that it cannot have."""
+    """Raises InputError for a name that is not a parameter or a value that it cannot have."""
     known = {parameter.name: parameter for parameter in parameters}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"--set {name}: no such parameter; known are: {', '.join(known)}")
+            raise InputError(f"--set {name}: no such parameter; known are: {', '.join(known)}")
         allowed = known[name].allowed
         if allowed and value not in allowed:
-            raise ValueError(f"--set {name}: must be one of {', '.join(allowed)}, got {value!r}")
+            raise InputError(f"--set {name}: must be one of {', '.join(allowed)}, got {value!r}")
         if not value or value.startswith("-") or len(value) > MAX_LENGTH:
-            raise ValueError(
+            raise InputError(
                 f"--set {name}: must have 1 to {MAX_LENGTH} characters and not begin with '-', got {value!r}"
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_pipeline import parameters as pipeline_parameters
+from ml_pipeline.errors import InputError
 from ml_pipeline.local import ACCOUNT, STATE, LocalAws, prepare
 from ml_pipeline.settings import Settings
 
@@ -60,7 +61,7 @@ def approve(version: int, settings: Settings) -> int:
         }
         if version not in found:
             known = ", ".join(map(str, sorted(found))) or "none yet: run the pipeline first"
-            raise ValueError(
+            raise InputError(
                 f"approve {version}: no such version of {settings.prefix}; registered are: {known}"
             )
         client.update_model_package(ModelPackageArn=found[version], ModelApprovalStatus="Approved")

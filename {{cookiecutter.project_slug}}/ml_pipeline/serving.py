@@ -187,8 +187,8 @@ def answer(model: Model, body: bytes | bytearray, call: Call) -> bytes:
 
 def main() -> None:
     """Serves the model of SM_MODEL_DIR on port SAGEMAKER_BIND_TO_PORT until SIGTERM."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of one request spin against another
-    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]  # or xgboost imports it: 2 s for nothing
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else requests at a time spin against each other
+    sys.meta_path.insert(0, _Absent())
     folder = Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     if not port.isdigit():
@@ -201,6 +201,14 @@ def main() -> None:
     uvicorn.run(
         build_app(model), host=host, port=int(port), log_level="warning", access_log=False, lifespan="off"
     )
+
+
+class _Absent:
+    """Makes xgboost and pyarrow, for which they are optional, do without: they cost 3 s at the start."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name in ("sklearn", "pandas"):
+            raise ModuleNotFoundError(f"serving does without {name}", name=name)
 
 
 def _call(request: Request) -> Call:

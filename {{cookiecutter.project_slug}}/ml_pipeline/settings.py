@@ -11,11 +11,13 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from ml_pipeline.errors import InputError
+
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 FILE = "settings.toml"
 
 
-class SettingsError(ValueError):
+class SettingsError(InputError):
     """A value in settings.toml that cannot be used; the message names place, value and remedy."""
 
 

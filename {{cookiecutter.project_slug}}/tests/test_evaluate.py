@@ -126,7 +126,7 @@ def predictions(ran: Ran) -> pd.DataFrame:
 def approve(ran: Ran, group: str, model_uri: str) -> str:
     client = boto3.client("sagemaker")
     container = {"Image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/x:1", "ModelDataUrl": model_uri}
-    kinds = dict.fromkeys(("SupportedContentTypes", "SupportedResponseMIMETypes"), ["text/csv"])
+    kinds = {"SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"]}
     specification = {"Containers": [container], **kinds}
     return client.create_model_package(
         ModelPackageGroupName=group, ModelApprovalStatus="Approved", InferenceSpecification=specification

@@ -359,13 +359,3 @@ def test_a_broken_model_ends_the_server_with_one_line_and_exit_code_1(tmp_path):
     assert (
         ended.stderr == f"serving: {tmp_path}/feature_spec.json cannot be read: No such file or directory\n"
     )
-
-
-def test_serving_starts_without_scikit_learn_and_pandas(model, tmp_path):
-    script = (
-        "import sys; sys.modules['sklearn'] = None\nfrom pathlib import Path\n"
-        "from ml_pipeline.serving import answer, Call, load_model\n"
-        f"answer(load_model(Path({str(stored(model, tmp_path))!r})), b'60,boat\\n', Call('text/csv', False, 'text/csv', True))\n"
-        "assert 'pandas' not in sys.modules, 'pandas'"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

@@ -113,6 +113,17 @@ def test_a_resumed_training_repeats_no_whole_segment(
     assert int(first) == uninterrupted.rounds // 20 * 20
 
 
+def test_every_segment_has_a_seed_of_its_own(tmp_path: Path) -> None:
+    """Else each would draw the rows and columns of the first again."""
+    plan = replace(PLAN, rounds=2, checkpoint_rounds=1)
+    data = rows(4000, 0)
+    found = fit(data, rows(1500, 1), plan, tmp_path)
+    matrix, booster = xgboost.DMatrix(data.features, data.label), None
+    for first in (0, 1):
+        booster = xgboost.train(PARAMETERS | {"seed": 11 + first}, matrix, 1, xgb_model=booster)
+    assert found.booster == bytes(booster.save_raw("ubj"))
+
+
 CHANGES: dict[str, Callable[[], tuple[Rows, Plan]]] = {
     "labels": lambda: (replace(rows(4000, 0), label=1 - rows(4000, 0).label), PLAN),
     "data": lambda: (rows(4000, 5), PLAN),

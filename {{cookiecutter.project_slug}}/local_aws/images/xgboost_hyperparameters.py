@@ -25,7 +25,7 @@ MINIMISED = (
 OBJECTIVES = (
     *("aft_loss_distribution", "binary:logistic", "binary:logitraw", "binary:hinge", "count:poisson"),
     *("multi:softmax", "multi:softprob", "rank:pairwise", "rank:ndcg", "rank:map"),
-    *("reg:linear", "reg:squarederror", "reg:logistic", "reg:absoluteerror", "reg:gamma"),
+    *("reg:linear", "reg:squarederror", "reg:logistic", "reg:gamma"),
     *("reg:pseudohubererror", "reg:squaredlogerror", "reg:tweedie", "survival:aft", "survival:cox"),
 )
 UPDATERS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,12 @@ def check_columns(frame: pd.DataFrame, data: Data, split: Split, uri: str) -> No
             f"{uri}: no column but the target may be named {LABEL!r}, its name in what this step writes; "
             f"rename it, or exclude it (settings.toml, [data])"
         )
+
+
+def check_file(path: Path, settings: Settings) -> None:
+    """Raises DataError if a local file cannot be read or lacks a column that settings name."""
+    names = ingest.columns_of(path)
+    check_columns(pd.DataFrame(columns=names), settings.data, settings.split, str(path))
 
 
 def check_target(labels: pd.Series, data: Data, uri: str) -> None:
