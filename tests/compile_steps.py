@@ -16,8 +16,8 @@ EXECUTION = "execution1"
 def main(bucket: str, role: str, image: str) -> None:
     settings = {"role": role, "image_uri": image, "instance_type": "ml.m5.large"}
     checkpoints = CheckpointLocation(f"s3://{bucket}/checkpoints")
-    plain = (job_steps.tells, job_steps.raises, job_steps.leaves, job_steps.is_killed, job_steps.waits)
-    steps = [step(name=function.__name__, **settings)(function)() for function in plain]
+    names = ("tells", "raises", "leaves", "leaves_a_child", "is_killed", "waits")
+    steps = [step(name=name, **settings)(getattr(job_steps, name))() for name in names]
     steps.append(step(name="counts", **settings)(job_steps.counts)(checkpoints))
     session = PipelineSession(default_bucket=bucket)
     definition = json.loads(Pipeline(name="jobs", steps=steps, sagemaker_session=session).definition())

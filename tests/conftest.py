@@ -81,6 +81,15 @@ def started(folder: Path, *options: str) -> Server:
     return Server(process, folder / "state", ready)
 
 
+def refused(folder: Path, *options: str) -> tuple[int, str]:
+    """Exit code and standard error of a local AWS that does not come up."""
+    process = start(folder, *options)
+    try:
+        return process.wait(END_SECONDS), (folder / "server.log").read_text()
+    finally:
+        process.kill()
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One local AWS for all tests: name what you create after the test."""

@@ -37,7 +37,9 @@ class Handler(BaseHTTPRequestHandler):
             fails, Handler.failures_left = Handler.failures_left > 0, Handler.failures_left - 1
             at_work = Handler.at_work
         seen = {"rows": len(rows), "first": rows[0][:60], "bytes": len(body), "at_work": at_work}
-        print("request", json.dumps(seen | {"accept": self.headers["Accept"]}), flush=True)
+        line = json.dumps(seen | {"accept": self.headers["Accept"]})
+        sys.stdout.write(f"request {line}\n")  # in one piece: other requests log at the same time
+        sys.stdout.flush()
         time.sleep(float(os.environ.get("ECHO_SECONDS", 0)))
         self.answer(503, "busy") if fails else self.answer(*predict(rows, self.headers["Content-Type"]))
         with Handler.lock:

@@ -60,6 +60,10 @@ def waits() -> dict:
     return {}
 
 
+def leaves_a_child() -> dict:
+    return {"pid": subprocess.Popen(["sleep", "600"]).pid}
+
+
 def _found(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None

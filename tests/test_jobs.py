@@ -153,6 +153,12 @@ def test_a_step_that_leaves_no_result_fails(local, request_of):
     assert record["FailureReason"].endswith("payload.pkl does not exist, exit code: 0")
 
 
+def test_what_a_step_started_ends_with_it(local, request_of):
+    record = local.run(request_of("leaves_a_child"))
+    assert record["TrainingJobStatus"] == "Completed"
+    assert not alive(result(local, record)["pid"])
+
+
 def test_a_killed_step_fails_with_the_signals_name(local, request_of):
     record = local.run(request_of("is_killed"))
     assert record["TrainingJobStatus"] == "Failed"

@@ -138,7 +138,7 @@ def test_predictions_hold_ids_label_predicted_label_and_score_of_every_test_row(
     with (ran[0] / "runs/latest/predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["applicant_id", "label", "predicted_label", "score"]
-    assert len(rows) == results(ran[0])["profile"]["splits"]["test"]
+    assert len(rows) == results(ran[0])["profile"]["splits"]["test"]["rows"]
     assert {row["label"] for row in rows} == {"yes", "no"}
 
 

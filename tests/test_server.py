@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import IMAGE, REGION, ROLE, Server, child_environment, start
+from conftest import IMAGE, REGION, ROLE, Server, child_environment, refused
 from local_aws.validation import service_model
 
 ACCOUNT = "123456789012"
@@ -459,9 +459,8 @@ def test_nothing_listens_beyond_loopback(server: Server) -> None:
 
 def test_a_port_in_use_is_one_line_and_exit_2(server: Server, tmp_path: Path) -> None:
     port = server.endpoint.rpartition(":")[2]
-    process = start(tmp_path, "--port", port)
-    assert process.wait(30) == 2
-    log = (tmp_path / "server.log").read_text()
+    code, log = refused(tmp_path, "--port", port)
+    assert code == 2
     assert (
         log == f"local AWS: port {port} cannot be used (Address already in use): choose another with --port\n"
     )
@@ -573,9 +572,8 @@ def test_a_state_of_another_version_is_refused_with_the_remedy(
 ) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / file).write_text(text)
-    process = start(tmp_path, "--port", "0")
-    assert process.wait(30) == 2
-    log = (tmp_path / "server.log").read_text()
+    code, log = refused(tmp_path, "--port", "0")
+    assert code == 2
     assert message in log
     assert f"start with --fresh or delete {tmp_path / 'state'}" in log
     assert (tmp_path / "state" / file).read_text() == text

@@ -199,6 +199,11 @@ def test_the_container_says_how_it_wants_its_requests(aws: Server) -> None:
     assert [request["rows"] for request in job.requests()] == [1, 1, 1]
 
 
+def test_a_container_that_answers_nonsense_about_its_requests_fails_the_job(aws: Server) -> None:
+    job = Job(aws, {"a.csv": b"1\n"}, Environment={"ECHO_PARAMETERS": "as you like"})
+    assert job.ended()["FailureReason"].startswith("AlgorithmError: /execution-parameters: Expecting value")
+
+
 def test_without_a_split_an_object_is_one_request(aws: Server) -> None:
     job = Job(aws, {"a.csv": b"1,2\n3,4"}, source={"SplitType": "None"}, output={"AssembleWith": "None"})
     job.ended()

@@ -21,6 +21,10 @@ class BadObject(Exception):
     """An object that has no output; the message says why, in the container's words where it has any."""
 
 
+class BadAnswer(Exception):
+    """What the container answered, or that it did not."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """How objects are cut. split: by line, else each object is one request. single: one record a request."""
@@ -56,9 +60,12 @@ class Endpoint:
             return False  # not up yet
 
     def execution_parameters(self) -> dict:
-        """What the container wants; nothing when it does not say."""
-        answer = self._get("/execution-parameters")
-        return json.loads(answer.data) if answer.status == HTTPStatus.OK else {}
+        """What the container wants; nothing when it does not say. BadAnswer when it is not JSON."""
+        try:
+            answer = self._get("/execution-parameters")
+            return json.loads(answer.data) if answer.status == HTTPStatus.OK else {}
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise BadAnswer(f"/execution-parameters: {error}") from None
 
     def invoke(self, body: bytes) -> bytes:
         """The answer to a request. BadObject when it is refused, or has failed more than `retries` times."""

@@ -1,6 +1,7 @@
 """Batch transform jobs: the model's container, started as it is, and the objects posted to it."""
 
 import gzip
+import shutil
 import socket
 import tarfile
 import threading
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from local_aws import container, layout
-from local_aws.invocations import BadObject, Endpoint, Limits, transformed
+from local_aws.invocations import BadAnswer, BadObject, Endpoint, Limits, transformed
 from local_aws.joblog import JobLog
 from local_aws.rowfilter import BadFilter, Processing
 from local_aws.transfer import TransferError, download, list_keys, name_below, split_uri, upload
@@ -148,9 +149,12 @@ def _work(api: "SageMaker", name: str) -> None:
     status, reason = "Failed", "InternalServerError: the local AWS failed, see its output"
     try:
         check(api, api.state.get(KIND, name))
-        Job(api, name).run()
+        job = Job(api, name)
+        job.run()
+        job.clear()
         status, reason = "Completed", None
     except Stopped:
+        job.clear()
         status, reason = "Stopped", None
     except JobFailed as error:
         reason = str(error)
@@ -189,6 +193,10 @@ class Job:
         self._unpack_model(served.model_data_uri)
         with self._logged(), self._endpoint(served) as endpoint:
             self._transform(keys, endpoint, self._limits(endpoint))
+
+    def clear(self) -> None:
+        """Deletes the job's folder, which stays only when the job has failed."""
+        shutil.rmtree(self.root)
 
     def _unpack_model(self, uri: str) -> None:
         if not uri:
@@ -284,13 +292,20 @@ class Job:
         """How the objects are cut: as the job says, else as the container says, else SageMaker's defaults."""
         asked = ("MaxConcurrentTransforms", "BatchStrategy", "MaxPayloadInMB")
         given = {member: self.record[member] for member in asked if member in self.record}
-        offered = {} if len(given) == len(asked) else endpoint.execution_parameters()
+        offered = {} if len(given) == len(asked) else self._offered(endpoint)
         strategy = {"MULTI_RECORD": "MultiRecord", "SINGLE_RECORD": "SingleRecord"}
         offered["BatchStrategy"] = strategy.get(offered.get("BatchStrategy", ""), "MultiRecord")
         chosen = {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": 6} | offered | given
         split = self.source.get("SplitType", NO_SPLIT) == "Line"
         single = chosen["BatchStrategy"] == "SingleRecord"
         return Limits(chosen["MaxConcurrentTransforms"], chosen["MaxPayloadInMB"] << 20, split, single)
+
+    def _offered(self, endpoint: Endpoint) -> dict:
+        try:
+            return endpoint.execution_parameters()
+        except BadAnswer as error:
+            self._raise_stopped()
+            raise JobFailed(f"AlgorithmError: {error}") from None
 
     def _transform(self, keys: list[str], endpoint: Endpoint, limits: Limits) -> None:
         failures = []

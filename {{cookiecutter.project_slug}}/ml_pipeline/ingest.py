@@ -156,13 +156,11 @@ def _parse_csv(content: bytes, names: list[str], threads: bool) -> pa.Table:
 
 
 def _csv_header(content: bytes, uri: str) -> list[str]:
-    lines = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""))
+    lines = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", errors="replace", newline=""))
     try:
         return next(filter(None, lines))
     except (StopIteration, csv.Error):
         raise DataError(f"{uri}: the object holds no header") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{uri}: not UTF-8: {error}") from None
 
 
 def _read_parquet(content: bytes, uri: str) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ KINDS = {
         "HyperParameterTuningJobStatus",
     ),
 }
+ABSENT = re.compile(r"not (find|found)", re.IGNORECASE)
 MAX_ATTEMPTS = 20
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 30.0
 WAIT_GROWTH = 1.2  # a job is noticed at most a fifth of its own duration after its end
@@ -79,8 +81,8 @@ def _found(words: Kind, client: Any, name: str) -> dict[str, Any] | None:
     try:
         return _describe(words, client, name)
     except ClientError as error:
-        # An absent job is a ResourceNotFound or, for transform jobs, a ValidationException.
-        if error.response["Error"]["Code"] == "ResourceNotFound" or "not find" in str(error):
+        # An absent tuning job is a ResourceNotFound, another one a ValidationException with one of these texts.
+        if error.response["Error"]["Code"] == "ResourceNotFound" or ABSENT.search(str(error)):
             return None
         raise
 

@@ -101,8 +101,8 @@ WRITERS: Mapping[str, Callable[[Columns], bytes]] = {
 
 def _csv_header(body: Body) -> list[str]:
     try:
-        return next(csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")))
-    except (StopIteration, csv.Error, UnicodeDecodeError):
+        return next(csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", errors="replace", newline="")))
+    except (StopIteration, csv.Error):
         raise PayloadError("the body holds no header") from None
 
 

@@ -40,7 +40,8 @@ def frames(rows: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.Dat
     income = generator.normal(2, 1, rows) + (sex == "male")
     truth = income + generator.normal(0, 1, rows) + age / 50
     guess = income + generator.normal(0, 0.5, rows) + age / 50
-    raw = pd.DataFrame({"sex": sex, "age": age, "region": region, "income": income})
+    grade = generator.choice(["1", "2"], rows)  # looks like a number: a trap for who guesses types
+    raw = pd.DataFrame({"sex": sex, "age": age, "region": region, "income": income, "grade": grade})
     places = {"north": 0.0, "south": 1.0, "west": 2.0}
     encoded = pd.DataFrame(
         {
@@ -119,6 +120,7 @@ DATA = [
     {"facets": ("sex",), "facet_values": {"sex": ("female", "male")}, "group": "region"},
     {"facets": ("age",), "facet_values": {"age": (40,)}, "group": "region"},
     {"facets": ("region",), "group": "sex"},
+    {"facets": ("grade",), "facet_values": {"grade": ("1",)}, "group": "grade"},
 ]
 
 
@@ -194,6 +196,23 @@ def test_regression_thresholds_the_label_at_its_median_unless_told(settings: Cal
     assert at_median.predicted.tolist() == [True, False, False]
     assert at_median.positive == "(2.0, 9.0]"
     assert facets.outcomes(predictions, data, 1.5).label.tolist() == [False, True, True]
+
+
+def test_a_row_at_the_threshold_is_not_above_it(settings: Callable[..., Settings]) -> None:
+    data = settings(data={"facet_values": {"age": (40,)}}).data
+    found = facets.facet(pd.Series([39.0, 40.0, 41.0, np.nan], name="age"), data)
+    assert found.disadvantaged == (("(40.0, 41.0]",),)
+    assert np.isin(found.values, found.disadvantaged[0]).tolist() == [False, False, True, False]
+
+
+def test_numbers_have_digits_that_every_csv_reader_keeps(settings: Callable[..., Settings]) -> None:
+    """One that rounded them would find other neighbours than the in_step engine does."""
+    chosen = settings(data={"facets": ("sex",)})
+    raw, encoded, predictions = frames(900)
+    outcomes = facets.outcomes(predictions, chosen.data, "median")
+    (table,) = bias_step.tables_of(raw, encoded, outcomes, chosen)
+    for value in table.columns["income"]:
+        assert float(f"{value:.15g}") == value
 
 
 def test_multiclass_counts_the_named_class_as_positive(settings: Callable[..., Settings]) -> None:

@@ -217,7 +217,8 @@ def test_padded_cells_and_padded_markers_read_as_without_padding(bucket):
     uri = put(bucket, "a, b ,c\n 1 , >50K, ?\n?,x  y , 2.50\n")
     frame = read(uri, ("?",), {}).frame
     assert list(frame.columns) == ["a", "b", "c"]
-    assert frame.fillna("missing").to_numpy().tolist() == [[1.0, ">50K", "missing"], ["missing", "x y", 2.5]]
+    cells = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+    assert cells == [[1.0, ">50K", None], [None, "x y", 2.5]]
 
 
 def test_leading_zeros_of_ids_are_kept(bucket, loans):
@@ -262,10 +263,11 @@ def places(frame: pd.DataFrame, settings: Any, **split: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("method", ["random", "stratified"])
 def test_rows_that_are_equal_share_a_split(settings, method):
-    once = applicants().drop(columns="id")
-    twice = pd.concat([once, once.sample(frac=1, random_state=1)])
-    assigned = pd.Series(places(twice.reset_index(drop=True), settings, method=method), index=twice.index)
+    once = applicants(60).drop(columns="id")
+    many = pd.concat([once] * 9).sample(frac=1, random_state=1)
+    assigned = pd.Series(places(many.reset_index(drop=True), settings, method=method), index=many.index)
     assert (assigned.groupby(level=0).nunique() == 1).all()
+    assert set(assigned) == {splits.TRAIN, splits.VALIDATION, splits.TEST}
 
 
 @pytest.mark.parametrize("method", ["random", "stratified", "by_key"])
@@ -366,7 +368,7 @@ REFUSED = {
     "no label": (changed(approved=None), {}, "target approved has no value in every row"),
     "a rare class": (
         changed(approved=["yes"] + ["no"] * 399),
-        {},
+        {"split": {"method": "stratified"}},
         "validation has no 'yes', test has no 'yes'",
     ),
     "an infinity": (
