@@ -115,6 +115,15 @@ class Served:
     environment: dict[str, str]
 
 
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Files of a model archive. tarfile's own filter for hostile ones begins with Python 3.11.4."""
+    for member in archive:
+        place = (folder / member.name).resolve()
+        if not place.is_relative_to(folder.resolve()) or not (member.isfile() or member.isdir()):
+            raise JobFailed(f"ClientError: {member.name} in the model archive is no file below its root")
+        archive.extract(member, folder)
+
+
 def _served(api: "SageMaker", model_name: str) -> Served:
     model = api.state.get("Model", model_name)
     containers = [
@@ -203,7 +212,7 @@ class Job:
             return
         archive = download(self.s3, *split_uri(uri), self.root / "tmp" / "model.tar.gz")
         with tarfile.open(archive) as tar:
-            tar.extractall(self.root / "model", filter="data")
+            _extract(tar, self.root / "model")
         archive.unlink()
 
     @contextmanager

@@ -229,9 +229,7 @@ def parse_texts(
     for place, cell in enumerate(cells if not types <= _SCALARS else ()):
         if not isinstance(cell, tuple(_SCALARS)):
             raise RowError(place + 1, column, f"{cell!r} is not a text")
-    if (
-        len(types & {bool, int, float}) > 1
-    ):  # 1 == 1.0 == True, which a table of distinct cells cannot tell apart
+    if len(types & {bool, int, float}) > 1:  # 1 == 1.0 == True: a table of distinct cells would mix them up
         return [_text(cell, markers, spelling) for cell in cells]
     distinct = {cell: _text(cell, markers, spelling) for cell in set(cells)}
     return list(map(distinct.__getitem__, cells))

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     import xgboost
 
 MAX_BODY_BYTES = 100 * 2**20  # the most that batch transform sends
-PAYLOAD_MB = (
-    6  # what /execution-parameters asks for, times at most MAX_CONCURRENT requests: SageMaker allows 100
-)
+PAYLOAD_MB = 6  # what /execution-parameters asks for; times MAX_CONCURRENT SageMaker allows 100
 MAX_CONCURRENT = 16
+ARTIFACT = ("model.ubj", "feature_spec.json")  # all that model.tar.gz holds
 OBJECTIVES = {"binary": "binary:logistic", "multiclass": "multi:softprob"}
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 
@@ -105,8 +104,7 @@ def load_model(folder: Path) -> Model:
 
     Raises ModelError for a file that is absent, broken or does not fit the other.
     """
-    spec = _load_spec(folder / "feature_spec.json")
-    path = folder / "model.ubj"
+    spec, path = _load_spec(folder / ARTIFACT[1]), folder / ARTIFACT[0]
     booster = _load_booster(path)
     if booster.num_features() != len(spec.features):
         raise ModelError(f"{path} takes {booster.num_features()} features, its spec has {len(spec.features)}")

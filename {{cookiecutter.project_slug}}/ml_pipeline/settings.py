@@ -52,7 +52,7 @@ class Project:
         str,
         Matching(r"(?=.{3,24}$)(?!.*--)[a-z][a-z0-9-]*[a-z0-9]", "3 to 24 of a-z, 0-9 and single hyphens"),
     ]
-    region: Annotated[str, Matching(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as eu-west-1")]
+    region: Annotated[str, Matching(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}", "an AWS region such as eu-west-1")]
 
 
 @dataclass(frozen=True)

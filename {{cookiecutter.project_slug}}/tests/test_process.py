@@ -263,8 +263,8 @@ def places(frame: pd.DataFrame, settings: Any, **split: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("method", ["random", "stratified"])
 def test_rows_that_are_equal_share_a_split(settings, method):
-    once = applicants(60).drop(columns="id")
-    many = pd.concat([once] * 9).sample(frac=1, random_state=1)
+    once = applicants(63).drop(columns="id")
+    many = pd.concat([once] * 10).sample(frac=1, random_state=1)
     assigned = pd.Series(places(many.reset_index(drop=True), settings, method=method), index=many.index)
     assert (assigned.groupby(level=0).nunique() == 1).all()
     assert set(assigned) == {splits.TRAIN, splits.VALIDATION, splits.TEST}

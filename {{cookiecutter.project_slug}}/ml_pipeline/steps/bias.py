@@ -45,8 +45,8 @@ def bias(
     )
     storage.write_json(analysis_uri, analysis)
     storage.write_json(verdict_uri, verdict)
-    summary = f"{_counts(measured, len(raw))}, {gate.told(verdict)} -> {analysis_uri}"
-    print(f"Bias: {summary}", flush=True)
+    summary = f"{_counts(measured, len(raw))}, {gate.told(verdict)}"
+    print(f"Bias: {summary} -> {analysis_uri}", flush=True)
     return {
         "summary": summary,
         "analysis_uri": analysis_uri,

@@ -70,7 +70,8 @@ def load(model_uri: str) -> Model:
     """The model of a model.tar.gz in S3."""
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(storage.read_bytes(model_uri))) as archive:
-            archive.extractall(folder, filter="data")
+            for name in serving.ARTIFACT:
+                Path(folder, name).write_bytes(archive.extractfile(name).read())
         return serving.load_model(Path(folder))
 
 

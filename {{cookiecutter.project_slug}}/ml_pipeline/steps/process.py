@@ -40,8 +40,8 @@ def process(raw_data_uri: str, execution_id: str, settings: Settings) -> dict[st
     storage.write_json(f"{folder}/statistics.json", statistics)
     storage.write_json(f"{folder}/constraints.json", baseline.constraints(statistics))
     storage.write_json(f"{folder}/profile.json", profile(raw, prepared, settings.split))
-    summary = f"{summarize(raw, prepared)}, {folder}"
-    print(f"Process: {summary}", flush=True)
+    summary = summarize(raw, prepared)
+    print(f"Process: {summary} -> {folder}", flush=True)
     return {
         "summary": summary,
         "splits_uri": f"{folder}/splits",

@@ -94,8 +94,8 @@ def train(
     storage.write_bytes(model_uri, packed(booster, storage.read_bytes(feature_spec_uri)))
     rounds = booster.num_boosted_rounds()
     scores = ", ".join(f"{split} {trained.curve[split][plan.metric][rounds - 1]:.4f}" for split in SPLITS)
-    summary = f"{rounds} of {trained.rounds} rounds kept, {plan.metric}: {scores} -> {model_uri}"
-    print(f"Train: {summary}", flush=True)
+    summary = f"{rounds} of {trained.rounds} rounds kept, {plan.metric}: {scores}"
+    print(f"Train: {summary} -> {model_uri}", flush=True)
     return {"summary": summary, "model_uri": model_uri, "rounds": rounds, "learning_curve_uri": curve_uri}
 
 
