@@ -264,6 +264,7 @@ class Job:
 
     def _environment(self, served: Served, port: int) -> dict[str, str]:
         built = container.environment(self.api.endpoint, self.api.region, self.root) | {
+            "SERVING_HOST": "127.0.0.1",  # a container listens on all its interfaces, a laptop must not
             "SM_MODEL_DIR": str(self.root / "model"),
             "SAGEMAKER_BIND_TO_PORT": str(port),
             "SAGEMAKER_BATCH": "true",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,4 +80,10 @@ def mark_success(prefix_uri: str) -> None:
 
 
 def _s3() -> Any:
-    return boto3.client("s3")
+    return _client(os.environ.get("AWS_ENDPOINT_URL"))
+
+
+@cache
+def _client(endpoint: str | None) -> Any:
+    """One client for all calls, since making one takes longer than most of them."""
+    return boto3.client("s3", endpoint_url=endpoint)
