@@ -207,8 +207,13 @@ def test_a_condition_on_null_fails_the_step_and_says_why(aws: Server) -> None:
     assert execution.steps()["Gate"]["FailureReason"] == reason
 
 
-def test_a_failed_step_fails_the_execution_and_nothing_that_needs_it_runs(aws: Server) -> None:
-    definition = pipeline(broken("Bad"), train("Slow", "4000"), train("Next", depends_on=("Bad",)))
+def test_after_a_failed_step_what_runs_ends_and_nothing_else_starts(aws: Server) -> None:
+    definition = pipeline(
+        broken("Bad"),
+        train("Slow", "20000"),
+        train("Next", depends_on=("Bad",)),
+        train("Later", depends_on=("Slow",)),
+    )
     execution = Execution(aws, definition)
     answer = execution.ended()
     assert execution.statuses() == {"Bad": "Failed", "Slow": "Succeeded"}

@@ -422,3 +422,22 @@ def test_bad_options_and_settings_answer_without_loading_anything_heavy(project)
             [sys.executable, "-c", code, *arguments], cwd=project, capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_readme_s_own_step_applies_runs_and_is_shown(make_project):
+    project = make_project()
+    diff = re.search(r"```diff\n(.*?)```", (project / "README.md").read_text(), re.S).group(1)
+    applied = subprocess.run(
+        ["git", "apply", "-v", "-"], cwd=project, input=diff, capture_output=True, text=True
+    )
+    assert applied.returncode == 0, applied.stderr
+    edit(project / "settings.toml", "trials = 4", "trials = 0")
+    done = command(project, "run", "--fresh")
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = {step["name"]: step for step in results(project)["execution"]["steps"]}
+    share = steps["Uncertain"]["result"]["share"]
+    assert 0 < share < 1
+    assert re.search(rf"^Uncertain +Succeeded .* share={share}$", done.stdout, re.M)
+    assert steps["Uncertain"]["arguments"]["predictions_uri"].endswith("/evaluate/predictions.csv")
+    lint = subprocess.run([sys.executable, "-m", "ruff", "check", "ml_pipeline"], cwd=project)
+    assert lint.returncode == 0

@@ -18,6 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from conftest import REGION, ROLE, Server, started
+from local_aws.invocations import Endpoint, Limits, transformed
 from local_aws.rowfilter import BadFilter, BadRow, Processing, parse, select, split_csv
 
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/echo-local:1"
@@ -424,6 +425,22 @@ def test_csv_fields_stay_as_they_are_written() -> None:
     assert split_csv(b'a,"b, ""c""",,1.50') == ["a", '"b, ""c"""', "", "1.50"]
     with pytest.raises(BadRow):
         split_csv(b'a"b,c')
+
+
+def test_an_object_is_read_no_further_than_the_requests_under_way() -> None:
+    class Container(Endpoint):
+        def invoke(self, body: bytes) -> bytes:
+            return body
+
+    consumed = []
+    rows = (consumed.append(row) or b"%d\n" % row for row in range(1000))
+    limits = Limits(at_once=2, payload_bytes=1 << 20, split=True, single=True)
+    written = transformed(
+        rows, Container("http://nowhere", 1, 0, {}), Processing(), limits, assemble_lines=True
+    )
+    assert next(written) == b"0\n"
+    assert len(consumed) <= 4
+    assert b"".join(written) == b"".join(b"%d\n" % row for row in range(1, 1000))
 
 
 def test_a_join_of_media_types_that_have_no_rows_is_refused() -> None:

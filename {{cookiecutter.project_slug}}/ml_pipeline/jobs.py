@@ -81,7 +81,7 @@ def _found(words: Kind, client: Any, name: str) -> dict[str, Any] | None:
     try:
         return _describe(words, client, name)
     except ClientError as error:
-        # An absent tuning job is a ResourceNotFound, another one a ValidationException with one of these texts.
+        # An absent tuning job is a ResourceNotFound, any other a ValidationException with such a text.
         if error.response["Error"]["Code"] == "ResourceNotFound" or ABSENT.search(str(error)):
             return None
         raise

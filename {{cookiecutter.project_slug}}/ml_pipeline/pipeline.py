@@ -65,6 +65,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
         execution,
         settings,
     )
+    boxes = [processed, tuned, trained, transformed, evaluated]
     if settings.data.facets:
         measured = box(bias)(
             processed["splits_uri"],
@@ -74,6 +75,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
             execution,
             settings,
         )
+        boxes.append(measured)
     registered = box(register)(
         trained["model_uri"],
         tuned["best"],
@@ -105,7 +107,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
     return Pipeline(
         name=f"{settings.prefix}-train",
         parameters=list(parameters.values()),
-        steps=list(dict.fromkeys([processed, tuned, trained, transformed, evaluated, measured, gate])),
+        steps=[*boxes, gate],
         sagemaker_session=session,
         pipeline_definition_config=PipelineDefinitionConfig(use_custom_job_prefix=True),
     )
