@@ -92,6 +92,7 @@ def _first_processing(api: "SageMaker", request: dict) -> dict:
 
 def _first_transform(api: "SageMaker", request: dict) -> dict:
     found(api, KINDS["Model"], request["ModelName"])
+    api.transform.check(api, request)
     return {}
 
 

@@ -124,6 +124,12 @@ class SageMaker:
         return tuning
 
     @cached_property
+    def transform(self) -> ModuleType:
+        from local_aws import transform
+
+        return transform
+
+    @cached_property
     def images(self) -> Any:
         """The table of images that can run: those of `pyproject.toml` in the working directory, and AWS's."""
         from local_aws.images import load_images

@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score, mean_squared_error, roc_auc_score
 
 from ml_pipeline import metrics, model_quality, serving, storage
 from ml_pipeline.settings import Settings
-from ml_pipeline.steps.evaluate import evaluate, load
+from ml_pipeline.steps.evaluate import evaluate, load, newest_approved
 from ml_pipeline.steps.process import process
 from ml_pipeline.steps.train import train
 
@@ -123,13 +123,13 @@ def predictions(ran: Ran) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(storage.read_bytes(ran.uri("evaluate", "predictions.csv"))))
 
 
-def approve(ran: Ran, group: str, model_uri: str) -> str:
+def register(group: str, model_uri: str, status: str = "Approved") -> str:
     client = boto3.client("sagemaker")
     container = {"Image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/x:1", "ModelDataUrl": model_uri}
     kinds = {"SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"]}
     specification = {"Containers": [container], **kinds}
     return client.create_model_package(
-        ModelPackageGroupName=group, ModelApprovalStatus="Approved", InferenceSpecification=specification
+        ModelPackageGroupName=group, ModelApprovalStatus=status, InferenceSpecification=specification
     )["ModelPackageArn"]
 
 
@@ -228,7 +228,7 @@ def test_the_newest_approved_version_is_scored_on_the_same_rows(run: Callable[..
     weak_uri = f"s3://{ran.settings.bucket}/weak.tar.gz"
     storage.write_bytes(weak_uri, storage.read_bytes(ran.model_uri))
     expected = storage.read_json(ran.evaluate()["metrics_uri"])["test"]
-    arn = approve(ran, "loans-local", weak_uri)
+    arn = register("loans-local", weak_uri)
     challenger = run(rounds=20)
     document = storage.read_json(challenger.evaluate()["metrics_uri"])
     assert document["champion"]["package"] == arn
@@ -236,12 +236,23 @@ def test_the_newest_approved_version_is_scored_on_the_same_rows(run: Callable[..
     assert document["test"]["auc"]["value"] > expected["auc"]["value"]
 
 
+def test_the_champion_is_the_newest_version_that_is_approved(bucket: str) -> None:
+    assert newest_approved("loans-local") is None
+    boto3.client("sagemaker").create_model_package_group(ModelPackageGroupName="loans-local")
+    assert newest_approved("loans-local") is None
+    register("loans-local", "s3://b/1.tar.gz")
+    second = register("loans-local", "s3://b/2.tar.gz")
+    register("loans-local", "s3://b/3.tar.gz", "PendingManualApproval")
+    register("loans-local", "s3://b/4.tar.gz", "Rejected")
+    assert newest_approved("loans-local") == (second, "s3://b/2.tar.gz")
+
+
 def test_a_champion_that_cannot_score_the_rows_is_told_with_the_remedy(run: Callable[..., Ran]) -> None:
     old = run("multiclass")
     boto3.client("sagemaker").create_model_package_group(ModelPackageGroupName="loans-local")
     old_uri = f"s3://{old.settings.bucket}/old.tar.gz"
     storage.write_bytes(old_uri, storage.read_bytes(old.model_uri))
-    arn = approve(old, "loans-local", old_uri)
+    arn = register("loans-local", old_uri)
     with pytest.raises(ValueError, match=rf"{arn} cannot score this test split.*Reject that version"):
         run("binary").evaluate()
 
