@@ -74,7 +74,7 @@ def ran(make_project):
     home = project.parent / "home"
     (home / ".aws").mkdir(parents=True)
     (home / ".aws" / "config").write_text(
-        f"[profile real]\nregion = eu-west-3\nendpoint_url = {elsewhere}\nignore_configured_endpoint_urls = true\n"
+        f"[profile real]\nendpoint_url = {elsewhere}\nignore_configured_endpoint_urls = true\n"
         f"[default]\nendpoint_url = {elsewhere}\nignore_configured_endpoint_urls = true\n"
     )
     done = command(

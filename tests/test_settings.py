@@ -1,6 +1,7 @@
 """settings.toml is validated once, whole, and every refusal says where, what and what instead."""
 
 import pytest
+
 from ml_pipeline import settings
 
 
@@ -90,6 +91,12 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             "[gate.bias]\nDPPL = [0.1, -0.1]",
             "DPPL must be [lowest, highest], got [0.1, -0.1]",
         ),
+        (
+            "[gate.bias] ",
+            "[gate.bias]\nDPLL = [-0.1, 0.1]",
+            "unknown key DPLL (settings.toml, [gate.bias])",
+        ),
+        ('metric = ""', 'metric = "rmse"', "metric must be empty or one of auc, pr_auc, logloss, brier"),
         ("[tags] ", "[tags]\nteam = 1 ", "team must be a text, got 1 (settings.toml, [tags])"),
     ],
 )

@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ml_pipeline.errors import InputError
+from ml_pipeline.metric_names import BETTER_HIGH, POST_TRAINING_BIAS, PRE_TRAINING_BIAS
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 FILE = "settings.toml"
@@ -400,6 +401,12 @@ def _check_between_sections(settings: Settings) -> None:
     for metric, (low, high) in settings.gate.bias.items():
         if low > high:
             _refuse([low, high], "[lowest, highest]", f"gate.bias.{metric}")
+    _refuse_unknown(settings.gate.bias, (*PRE_TRAINING_BIAS, *POST_TRAINING_BIAS), "gate.bias")
+    if settings.gate.metric and settings.gate.metric not in BETTER_HIGH[data.problem]:
+        known = ", ".join(BETTER_HIGH[data.problem])
+        _refuse(settings.gate.metric, f"empty or one of {known} for {data.problem}", "gate.metric")
+    if train.class_weight == "balanced" and data.problem == "regression":
+        _refuse("balanced", "none, since a regression has no classes", "train.class_weight")
     if settings.gate.bias and not data.facets:
         _refuse([], "at least one column, since [gate.bias] sets bounds", "data.facets")
 

@@ -15,6 +15,7 @@ import pytest
 from sklearn.metrics import f1_score, mean_squared_error, roc_auc_score
 
 from ml_pipeline import metrics, model_quality, serving, storage
+from ml_pipeline.metric_names import BETTER_HIGH
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps.evaluate import evaluate, load, newest_approved
 from ml_pipeline.steps.process import process
@@ -149,7 +150,7 @@ def test_metrics_are_those_of_the_served_predictions(run: Callable[..., Ran]) ->
     assert test["auc"]["trivial"] == 0.5
     assert document["fit"]["diagnosis"] in ("balanced", "overfit")
     for split in ("train", "validation", "test"):
-        assert list(document[split]) == list(metrics.BETTER_HIGH["binary"])
+        assert list(document[split]) == list(BETTER_HIGH["binary"])
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
