@@ -440,3 +440,14 @@ def test_a_nested_parquet_column_is_refused_by_name(bucket, loans):
 def test_a_file_of_another_kind_is_refused(bucket, loans, name):
     with pytest.raises(DataError, match=r"must end with \.csv or \.parquet"):
         process(put(bucket, "x", name), EXECUTION, loans)
+
+
+def test_a_numeric_facet_needs_a_threshold_before_anything_is_trained(bucket, settings):
+    wanted = {"ids": ("id",), "facets": ("income",)}
+    with pytest.raises(
+        DataError, match=r"data\.csv: facet income is a number with \d+ values: name the thresh"
+    ):
+        process(put(bucket, applicants()), EXECUTION, settings(data=wanted))
+    process(
+        put(bucket, applicants()), EXECUTION, settings(data=wanted | {"facet_values": {"income": (22000,)}})
+    )

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from ml_pipeline import baseline, ingest, splits, storage
+from ml_pipeline import baseline, facets, ingest, splits, storage
 from ml_pipeline.features import Category, FeatureSpec, RowError, canonical_text, fit, is_number
 from ml_pipeline.ingest import DataError, Kind, Raw
 from ml_pipeline.settings import Data, Settings, Split
@@ -79,6 +79,7 @@ def prepare(raw: Raw, data: Data, split: Split, uri: str) -> Prepared:
     labelled = raw.frame[data.target].notna()
     frame = raw.frame[labelled].reset_index(drop=True)
     check_target(frame[data.target], data, uri)
+    check_facets(frame, data, uri)
     places = splits.assign(frame, frame[data.target], split)
     check_splits(frame[data.target], places, data, split, uri)
     training = frame[places == splits.TRAIN].drop(columns=split_columns(data, split))
@@ -136,6 +137,15 @@ def check_target(labels: pd.Series, data: Data, uri: str) -> None:
             f"{place} has no label {data.positive!r}, which positive names (settings.toml, [data]); "
             f"there are: {_listed(distinct)}"
         )
+
+
+def check_facets(frame: pd.DataFrame, data: Data, uri: str) -> None:
+    """Raises DataError for a facet that Bias could not divide into groups, before a model is trained."""
+    for name in data.facets:
+        try:
+            facets.facet(frame[name].drop_duplicates(), data)
+        except ValueError as error:
+            raise DataError(f"{uri}: {error}") from None
 
 
 def check_splits(labels: pd.Series, places: np.ndarray, data: Data, split: Split, uri: str) -> None:
