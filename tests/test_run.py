@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -103,6 +104,41 @@ def test_a_run_registers_a_model_that_beats_the_trivial_one(ran):
     assert 0.8 < auc["low"] <= auc["value"] <= auc["high"] < 1 and auc["trivial"] == 0.5
     assert found["model_package"]["ModelApprovalStatus"] == "PendingManualApproval"
     assert found["model_package"]["ModelPackageVersion"] == 1
+
+
+def test_a_model_version_names_its_data_its_commit_and_its_hyperparameters(ran):
+    found = results(ran[0])
+    lineage = found["model_package"]["CustomerMetadataProperties"]
+    data = (ran[0] / "data/sample.csv").read_bytes()
+    assert lineage["data_sha256"] == hashlib.sha256(data).hexdigest()
+    assert lineage["git_commit"] == "unknown"  # the project is no git repository yet
+    assert lineage["hyperparameter.eta"] == str(found["tuning"]["best"]["eta"])
+
+
+def test_an_account_that_is_not_the_local_one_is_left_alone(project):
+    code = (
+        "import sys\nfrom ml_pipeline import __main__, local\n"
+        "local.ACCOUNT = '999999999999'\nsys.exit(__main__.main(['run']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(
+        r"expected account 9{12} at http://127\.0\.0\.1:\d+, got 123456789012 .*nothing", done.stderr
+    )
+    assert list((project / ".local_aws/objects").rglob("*")) == []
+
+
+def test_a_second_run_at_the_same_time_is_refused(project):
+    first = subprocess.Popen(
+        [sys.executable, "-m", "ml_pipeline", "run"], cwd=project, stdout=subprocess.PIPE, text=True
+    )
+    while not first.stdout.readline().startswith("Process"):
+        pass
+    second = command(project, "run")
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "is in use by another local AWS" in second.stderr
 
 
 def test_nothing_of_a_local_run_leaves_loopback_whatever_the_users_environment_says(ran):

@@ -577,3 +577,14 @@ def test_a_state_of_another_version_is_refused_with_the_remedy(
     assert message in log
     assert f"start with --fresh or delete {tmp_path / 'state'}" in log
     assert (tmp_path / "state" / file).read_text() == text
+
+
+def test_a_state_folder_in_use_is_refused_and_left_to_its_server(new_server: Callable[..., Server]) -> None:
+    first = new_server()
+    first.client("s3").create_bucket(Bucket="held")
+    code, log = refused(first.state.parent, "--port", "0", "--fresh")
+    assert code == 2
+    assert f"{first.state} is in use by another local AWS: wait until it ends" in log
+    assert [bucket["Name"] for bucket in first.client("s3").list_buckets()["Buckets"]] == ["held"]
+    assert first.end() == 0
+    assert new_server().client("s3").list_buckets()["Buckets"][0]["Name"] == "held"

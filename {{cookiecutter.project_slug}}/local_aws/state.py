@@ -1,5 +1,6 @@
 """Records of one local AWS, in memory and in `records.json` of its state folder."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 FORMAT = 1
 SAVE_DELAY_SECONDS = 0.5
@@ -16,6 +18,18 @@ OURS = ("records.json", "objects.pickle", "objects", "jobs", "logs")
 
 class StateError(Exception):
     """The state folder cannot be used; the message names folder and remedy."""
+
+
+def _hold(folder: Path) -> TextIO:
+    """Open file whose lock keeps other servers away from the folder; it falls with this process."""
+    file = (folder / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StateError(
+            f"{folder} is in use by another local AWS: wait until it ends, or choose another with --state"
+        ) from None
+    return file
 
 
 class SavedLater:
@@ -52,9 +66,10 @@ class State:
         self.changed = threading.Condition(self.lock)
         self._records: dict[str, dict[str, dict]] = {}
         self._texts: dict[tuple[str, str], str] = {}
-        if fresh and self.folder.exists():
-            _empty(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._held = _hold(self.folder)
+        if fresh:
+            _empty(self.folder)
         self._load()
         self._saver = SavedLater(self._write, "state")
 

@@ -30,6 +30,9 @@ def main(arguments: list[str]) -> int:
         return chosen.call(chosen)
     except InputError as error:
         return _refuse(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 1
     except LocalAwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

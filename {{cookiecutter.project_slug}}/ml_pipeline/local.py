@@ -68,7 +68,7 @@ class LocalAws:
         line = self._process.stdout.readline().decode() if self._process.stdout else ""
         endpoint = line.rpartition(" ")[2].strip()
         if not endpoint.startswith("http://127.0.0.1:"):
-            raise LocalAwsError(f"the local AWS did not start, see {self._log}: {_last_line(self._log)}")
+            raise LocalAwsError(f"the local AWS did not start: {_reason(self._log)} (log: {self._log})")
         os.environ["AWS_ENDPOINT_URL"] = endpoint
         client = boto3.client("sts")
         account = client.get_caller_identity()["Account"]
@@ -138,6 +138,7 @@ def _seal(home: Path, region: str) -> None:
     os.environ.update(built)
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"
+def _reason(log: Path) -> str:
+    """The server's own words for why it ended, else the last thing it printed."""
+    lines = log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
+    return next((line for line in reversed(lines) if line.startswith("local AWS: ")), lines[-1])

@@ -31,6 +31,7 @@ class Request:
 
 def run(request: Request, settings: Settings) -> int:
     """Exit code of one local execution: 0 Succeeded, 1 Failed or Stopped."""
+    print(f"compiling {settings.prefix}-train and starting a local AWS for it ...", flush=True)
     with tempfile.TemporaryDirectory() as empty:
         state = Path(empty) if request.fresh else STATE
         with LocalAws(state, settings.region) as aws:
