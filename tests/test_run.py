@@ -200,16 +200,19 @@ def test_logs_hold_what_each_step_printed(ran):
         assert f"{name}: " in (ran[0] / f"runs/latest/logs/{name}.log").read_text()
 
 
-def test_the_second_run_is_compared_with_the_champion_that_was_approved(ran):
+def test_the_second_run_meets_the_approved_champion_and_starts_from_its_parents_trials(ran):
     project = ran[0]
     assert command(project, "approve", "7").returncode == 2
     assert command(project, "approve", "1").returncode == 0
+    parent = results(project)["tuning"]["job"]
+    edit(project / "settings.toml", "warm_start_parents = []", f'warm_start_parents = ["{parent}"]')
     done = command(project, "run", "--set", "ApprovalStatus=Approved")
     assert done.returncode == 0, done.stdout + done.stderr
     found = results(project)
     assert found["metrics"]["champion"]["package"].endswith("/1")
     # The same data, splits and seed: the champion was trained on the same rows and scores the same test rows.
     assert found["metrics"]["champion"]["test"]["auc"]["value"] > 0.8
+    assert found["tuning"]["job"] != parent and len(found["tuning"]["trials"]) == 4
     assert found["model_package"]["ModelPackageVersion"] == 2
     assert found["model_package"]["ModelApprovalStatus"] == "Approved"
 

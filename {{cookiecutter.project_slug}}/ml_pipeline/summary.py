@@ -30,7 +30,10 @@ def _failure(run: Path, step: dict[str, Any], execution: dict[str, Any]) -> list
     text = log.read_text(encoding="utf-8") if log.exists() else ""
     source = f"ml_pipeline/steps/{step['name'].lower()}.py"
     told = [f"steps: {ran}", f"{step['name']} failed: {_cause(text) or step['failure_reason']}"]
-    told += [f"  at {place}:{number} in {function}" for place, number, function in FRAME.findall(text)[-5:]]
+    frames = [
+        frame for frame in FRAME.findall(text) if frame[0] != "ml_pipeline/record.py"
+    ]  # around every step
+    told += [f"  at {place}:{number} in {function}" for place, number, function in frames[-5:]]
     if log.exists():
         told.append(f"log: {log}")
     return [*told, f"what to do: mend {source} or the value named above, then `python -m ml_pipeline run`"]

@@ -4,6 +4,7 @@ import boto3
 import pytest
 from botocore.validate import ParamValidator
 
+from ml_pipeline import storage
 from ml_pipeline.steps import tune as tuning
 
 STATIC = {"num_round": 20, "eta": 0.3, "max_depth": 3, "objective": "binary:logistic"}
@@ -92,3 +93,37 @@ def test_best_hyperparameters_come_back_as_numbers():
         "max_depth": 5,
         "tree_method": "hist",
     }
+
+
+def warm(settings, bucket, kind):
+    """Settings and a new execution's data folder, after a parent job that read another execution's folder."""
+    parent_uri, own_uri = (f"s3://{bucket}/executions/{name}/process/xgboost" for name in ("e1", "e2"))
+    for uri in (parent_uri, own_uri):
+        for split in tuning.SPLITS:
+            storage.write_bytes(f"{uri}/{split}/data.csv", b"1,0.5\n0,0.1\n")
+    chosen = settings(tune={"warm_start_parents": ("parent-1",), "warm_start_type": kind})
+    parent = tuning.tuning_request(parent_uri, "e1", STATIC, settings())
+    parent["TrainingJobDefinition"]["AlgorithmSpecification"]["TrainingImage"] = "image"
+    boto3.client("sagemaker").create_hyper_parameter_tuning_job(
+        **parent, HyperParameterTuningJobName="parent-1"
+    )
+    return chosen, parent_uri, own_uri
+
+
+def test_identical_data_are_read_from_the_parents_own_copy(bucket, settings):
+    chosen, parent_uri, own_uri = warm(settings, bucket, "IdenticalDataAndAlgorithm")
+    assert tuning.training_data(own_uri, chosen) == parent_uri
+
+
+def test_data_that_have_changed_need_transfer_learning(bucket, settings):
+    chosen, _, own_uri = warm(settings, bucket, "IdenticalDataAndAlgorithm")
+    storage.write_bytes(f"{own_uri}/validation/data.csv", b"1,0.6\n")
+    with pytest.raises(
+        ValueError, match=r"the validation data differ from those of parent-1.*TransferLearning"
+    ):
+        tuning.training_data(own_uri, chosen)
+
+
+def test_transfer_learning_reads_the_executions_own_data(bucket, settings):
+    chosen, _, own_uri = warm(settings, bucket, "TransferLearning")
+    assert tuning.training_data(own_uri, chosen) == own_uri

@@ -19,7 +19,7 @@ import xgboost
 from ml_pipeline import checkpoints, metrics, storage
 from ml_pipeline.checkpoints import Checkpoint
 from ml_pipeline.settings import Settings, Train
-from ml_pipeline.steps.tune import MAXIMISED, METRICS
+from ml_pipeline.steps.tune import MAXIMISED, METRICS, SPLITS
 
 # Metrics of the learning curve, by problem; the one that early stopping looks at is put last.
 WATCHED = {"binary": ("logloss", "auc"), "multiclass": ("merror", "mlogloss"), "regression": ("mae", "rmse")}
@@ -39,7 +39,6 @@ NOT_OF_THE_BOOSTER = {
 CONTAINER_ONLY = {"accuracy", "balanced_accuracy", "mse", "r2"}
 CONTAINER_ONLY |= {f"f1{kind}" for kind in ("", "_binary", "_macro")}
 CONTAINER_ONLY |= {f"{kind}{mean}" for kind in ("precision", "recall") for mean in ("", "_macro", "_micro")}
-SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)

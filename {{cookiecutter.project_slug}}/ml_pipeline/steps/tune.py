@@ -26,6 +26,7 @@ MAXIMISED = {
 }
 MAXIMISED |= {f"{kind}{average}" for kind in ("precision", "recall") for average in ("", "_macro", "_micro")}
 OWN_TRAINING_ONLY = {"device", "nthread"}
+SPLITS = ("train", "validation")
 
 
 def tune(xgboost_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
@@ -54,13 +55,37 @@ def tune(xgboost_uri: str, execution_id: str, settings: Settings) -> dict[str, A
 def _searched(
     xgboost_uri: str, execution_id: str, static: dict[str, Any], settings: Settings
 ) -> dict[str, Any]:
-    request = tuning_request(xgboost_uri, execution_id, static, settings)
+    data_uri = training_data(xgboost_uri, settings)
+    request = tuning_request(data_uri, execution_id, static, settings)
     name = f"{settings.project.slug[:13]}-{settings.env[0]}-{execution_id}"
     job = jobs.run("tuning", name, request, settings.tune.max_runtime_seconds + 600)
     trials = _trials(job["HyperParameterTuningJobName"])
     best = static | _numbers(job["BestTrainingJob"]["TunedHyperParameters"])
     objective = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
     return {"job": job["HyperParameterTuningJobName"], "best": best, "objective": objective, "trials": trials}
+
+
+def training_data(xgboost_uri: str, settings: Settings) -> str:
+    """Folder of the CSVs that the trials read.
+
+    IdenticalDataAndAlgorithm asks for the parent's own input, and each execution writes a copy: the parent's
+    is taken when it holds the same bytes. Raises ValueError when it does not.
+    """
+    tune = settings.tune
+    if not tune.warm_start_parents or tune.warm_start_type == "TransferLearning":
+        return xgboost_uri
+    parent = tune.warm_start_parents[0]
+    job = boto3.client("sagemaker").describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=parent)
+    channel = job["TrainingJobDefinition"]["InputDataConfig"][0]
+    parent_uri = channel["DataSource"]["S3DataSource"]["S3Uri"].removesuffix(f"/{channel['ChannelName']}/")
+    for split in SPLITS:
+        own, others = (storage.read_bytes(f"{uri}/{split}/data.csv") for uri in (xgboost_uri, parent_uri))
+        if own != others:
+            raise ValueError(
+                f"the {split} data differ from those of {parent}, which warm_start_type = "
+                f"{tune.warm_start_type} forbids: TransferLearning allows it (settings.toml, [tune])"
+            )
+    return parent_uri
 
 
 def tuning_request(
@@ -126,7 +151,7 @@ def _trial(xgboost_uri: str, execution_id: str, static: dict[str, Any], settings
         "StaticHyperParameters": {k: str(v) for k, v in hyperparameters.items() if k not in tune.ranges},
         "AlgorithmSpecification": {"TrainingImage": settings.xgboost_image_uri, "TrainingInputMode": "File"},
         "RoleArn": settings.role_arn,
-        "InputDataConfig": [_channel(name, f"{xgboost_uri}/{name}/") for name in ("train", "validation")],
+        "InputDataConfig": [_channel(name, f"{xgboost_uri}/{name}/") for name in SPLITS],
         "OutputDataConfig": {"S3OutputPath": settings.uri(execution_id, "tune", "models")},
         "ResourceConfig": {
             "InstanceType": tune.instance_type,
