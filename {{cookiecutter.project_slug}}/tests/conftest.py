@@ -25,7 +25,7 @@ from ml_pipeline.settings import (
     Tune,
 )
 
-# Read when OpenMP is loaded: its threads spin otherwise, and on a busy machine training takes ten times longer.
+# Read when OpenMP is loaded: else its threads spin, and on a busy machine training takes ten times longer.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ACCOUNT = "123456789012"
