@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -15,10 +14,11 @@ from botocore.exceptions import ClientError
 
 from conftest import REGION, ROLE, Server, started
 from test_definition import condition, fail, get, pipeline
+from waiting import until
 
 XGBOOST = f"683313688378.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:3.2-0"
 ENDED = ("Succeeded", "Failed", "Stopped")
-SLOW_ROUNDS, SECONDS = "1000000", 60
+SLOW_ROUNDS = "1000000"
 
 
 @pytest.fixture(scope="module")
@@ -96,25 +96,16 @@ class Execution:
         return {name: step["StepStatus"] for name, step in self.steps().items()}
 
     def ended(self) -> dict:
-        return self.until(lambda: (answer := self.describe())["PipelineExecutionStatus"] in ENDED and answer)
+        return until(lambda: (answer := self.describe())["PipelineExecutionStatus"] in ENDED and answer)
 
     def job(self, step: str) -> dict:
         arn = self.steps()[step]["Metadata"]["TrainingJob"]["Arn"]
         return self.client.describe_training_job(TrainingJobName=arn.rsplit("/", 1)[-1])
 
-    @staticmethod
-    def until(reached):
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            if value := reached():
-                return value
-            time.sleep(0.05)
-        raise TimeoutError(f"not reached within {SECONDS} s")
-
     def until_running(self, step: str) -> dict:
         """The step's job, once it trains."""
-        self.until(lambda: self.statuses().get(step) == "Executing")
-        return self.until(lambda: (job := self.job(step))["SecondaryStatus"] == "Training" and job)
+        until(lambda: self.statuses().get(step) == "Executing")
+        return until(lambda: (job := self.job(step))["SecondaryStatus"] == "Training" and job)
 
 
 def test_steps_run_in_order_and_independent_ones_side_by_side(aws: Server) -> None:

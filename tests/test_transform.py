@@ -20,10 +20,10 @@ from botocore.exceptions import ClientError
 from conftest import REGION, ROLE, Server, started
 from local_aws.invocations import Endpoint, Limits, transformed
 from local_aws.rowfilter import BadFilter, BadRow, Processing, parse, select, split_csv
+from waiting import until
 
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/echo-local:1"
 ENDED = ("Completed", "Failed", "Stopped")
-SECONDS = 60
 CONTAINER = Path(__file__).with_name("echo_container.py")
 
 
@@ -118,15 +118,6 @@ class Job:
         return [
             json.loads(line.removeprefix("request ")) for line in self.log() if line.startswith("request ")
         ]
-
-
-def until(reached):
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        if value := reached():
-            return value
-        time.sleep(0.05)
-    raise TimeoutError(f"not reached within {SECONDS} s")
 
 
 def container_of(job: Job) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 
@@ -12,10 +11,10 @@ from botocore.exceptions import ClientError
 
 from conftest import REGION, ROLE, Server, started
 from local_aws.search import Search, falls_behind, range_problem
+from waiting import until
 
 XGBOOST = f"683313688378.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:3.2-0"
 ENDED = ("Completed", "Failed", "Stopped")
-SECONDS = 90
 AUC = {"Type": "Maximize", "MetricName": "validation:auc"}
 ETA = {"Name": "eta", "MinValue": "0.01", "MaxValue": "0.5", "ScalingType": "Logarithmic"}
 DEPTH = {"Name": "max_depth", "MinValue": "1", "MaxValue": "6", "ScalingType": "Auto"}
@@ -99,15 +98,6 @@ class Job:
 
     def values(self) -> list[float]:
         return [trial["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] for trial in self.trials()]
-
-
-def until(reached):
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        if value := reached():
-            return value
-        time.sleep(0.05)
-    raise TimeoutError(f"not reached within {SECONDS} s")
 
 
 def test_the_best_trial_is_the_one_with_the_best_last_value(aws: Server) -> None:

@@ -102,10 +102,10 @@ def start(api: "SageMaker", kind: str, name: str) -> None:
 
 
 def stop(api: "SageMaker", kind: str, name: str) -> None:
-    """Asks the job to stop: SIGTERM, SIGKILL after STOP_GRACE_SECONDS; returns at once."""
-    if kind in DELEGATED:
-        DELEGATED[kind].stop(api, name)
-        return
+    """Asks the job to stop: SIGTERM, SIGKILL after STOP_GRACE_SECONDS; returns at once.
+
+    Transform and tuning jobs have no entry in `_runs`: they watch their own record for the status Stopping.
+    """
     with _lock:
         run = _runs.get((api.state.folder, kind, name))
     if run:

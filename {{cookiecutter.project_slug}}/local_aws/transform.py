@@ -62,13 +62,6 @@ def start(api: "SageMaker", name: str) -> None:
     threading.Thread(target=_work, args=(api, name), name=name, daemon=True).start()
 
 
-def stop(api: "SageMaker", name: str) -> None:
-    """Kills the container of a running job, which then is Stopped; returns at once."""
-    with api.state.lock:
-        if api.state.get(KIND, name)[STATUS] == "InProgress":
-            api.state.update(KIND, name, **{STATUS: "Stopping"})
-
-
 def _problems(request: dict) -> list[str]:
     source, output = request["TransformInput"], request["TransformOutput"]
     split, assemble = source.get("SplitType", NO_SPLIT), output.get("AssembleWith", NO_SPLIT)

@@ -48,13 +48,6 @@ def start(api: "SageMaker", name: str) -> None:
     threading.Thread(target=_work, args=(api, name), name=name, daemon=True).start()
 
 
-def stop(api: "SageMaker", name: str) -> None:
-    """Stops the trials of a running tuning job and starts no more; returns at once."""
-    with api.state.lock:
-        if api.state.get(KIND, name)[STATUS] == "InProgress":
-            api.state.update(KIND, name, **{STATUS: "Stopping"})
-
-
 def _unsupported(request: dict) -> list[str]:
     config, definition = request["HyperParameterTuningJobConfig"], request.get("TrainingJobDefinition", {})
     problems = []
