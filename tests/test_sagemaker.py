@@ -361,3 +361,12 @@ def test_tags_are_added_replaced_and_deleted(server: Server) -> None:
     sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "a", "Value": "2"}])
     sagemaker.delete_tags(ResourceArn=arn, TagKeys=["b"])
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "a", "Value": "2"}]
+
+
+def test_a_version_can_be_decided_on_more_than_once(server: Server) -> None:
+    sagemaker, group = server.client("sagemaker"), name("group")
+    sagemaker.create_model_package_group(ModelPackageGroupName=group)
+    arn = sagemaker.create_model_package(ModelPackageGroupName=group)["ModelPackageArn"]
+    for status in ("Approved", "Rejected", "Approved"):
+        sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
+        assert sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] == status

@@ -96,6 +96,21 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             "[gate.bias]\nDPLL = [-0.1, 0.1]",
             "unknown key DPLL (settings.toml, [gate.bias])",
         ),
+        (
+            "eta = 0.1",
+            "etaa = 0.1",
+            "unknown key etaa (settings.toml, [train.hyperparameters]); did you mean eta?",
+        ),
+        (
+            "max_depth = [3",
+            "max_dept = [3",
+            "unknown key max_dept (settings.toml, [tune.ranges]); did you mean max_d",
+        ),
+        (
+            'objective = ""',
+            'objective = "validation:acc"',
+            "objective must be empty or validation: and one of accur",
+        ),
         ('metric = ""', 'metric = "rmse"', "metric must be empty or one of auc, pr_auc, logloss, brier"),
         ("[tags] ", "[tags]\nteam = 1 ", "team must be a text, got 1 (settings.toml, [tags])"),
     ],

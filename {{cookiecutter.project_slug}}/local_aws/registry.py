@@ -116,8 +116,8 @@ def update_package(api: "SageMaker", request: dict) -> dict:
         fields["CustomerMetadataProperties"] = {k: v for k, v in metadata.items() if k not in removed}
         added = request.get("AdditionalInferenceSpecificationsToAdd", [])
         fields["AdditionalInferenceSpecifications"] = (
-            record.get("AdditionalInferenceSpecifications", []) + added or None
-        )
+            record.get("AdditionalInferenceSpecifications") or []
+        ) + added or None
         changed = {"LastModifiedTime": time.time(), "LastModifiedBy": {}}
         return api.state.update(PACKAGE.name, arn, **fields, **changed)
 

@@ -67,9 +67,10 @@ def _parser() -> argparse.ArgumentParser:
         help="on an empty local AWS that is thrown away: no champion, no earlier runs",
     )
     run.set_defaults(call=_run)
-    approve = commands.add_parser("approve", help="approve a model version of the local registry")
-    approve.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
-    approve.set_defaults(call=_approve)
+    for command, status in (("approve", "Approved"), ("reject", "Rejected")):
+        decide = commands.add_parser(command, help=f"{command} a model version of the local registry")
+        decide.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
+        decide.set_defaults(call=_decide, status=status)
     definition = commands.add_parser("definition", help="print the compiled pipeline definition (JSON)")
     definition.set_defaults(call=_definition)
     return parser
@@ -85,11 +86,11 @@ def _run(chosen: argparse.Namespace) -> int:
     return run.run(run.Request(chosen.data, values, chosen.fresh), wanted)
 
 
-def _approve(chosen: argparse.Namespace) -> int:
+def _decide(chosen: argparse.Namespace) -> int:
     wanted = settings.load("local")
     from ml_pipeline import run
 
-    return run.approve(chosen.version, wanted)
+    return run.decide(chosen.version, chosen.status, wanted)
 
 
 def _definition(chosen: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,9 +54,20 @@ def read(uri: str, missing: tuple[str, ...], kinds: Mapping[str, Kind]) -> Raw:
     missing: texts that mean "no value", beside the empty one. kinds: of columns where it is not inferred.
     Raises DataError.
     """
+    contents = ((name, storage.read_bytes(name)) for name in _objects(uri))
+    return _assembled(uri, contents, missing, kinds)
+
+
+def read_file(path: Path, missing: tuple[str, ...], kinds: Mapping[str, Kind]) -> Raw:
+    """The same of a local file. Raises DataError."""
+    return _assembled(str(path), [(str(path), path.read_bytes())], missing, kinds)
+
+
+def _assembled(
+    uri: str, contents: Iterable[tuple[str, bytes]], missing: tuple[str, ...], kinds: Mapping[str, Kind]
+) -> Raw:
     digest, tables, sources = hashlib.sha256(), [], []
-    for object_uri in _objects(uri):
-        content = storage.read_bytes(object_uri)
+    for object_uri, content in contents:
         digest.update(content)
         table = _table(content, object_uri)
         _check_columns(table.column_names, tables[0].column_names if tables else None, object_uri)

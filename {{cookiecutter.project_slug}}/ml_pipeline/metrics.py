@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_pipeline.metric_names import BETTER_HIGH
+from ml_pipeline.names import BETTER_HIGH
 
 SMALLEST_PROBABILITY = 1e-15  # keeps log loss finite where a model is sure and wrong
 UNDERFIT_SKILL = 0.1  # less of the way from trivial to perfect, on its own training rows, is no fit

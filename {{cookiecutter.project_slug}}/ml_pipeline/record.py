@@ -29,12 +29,18 @@ def recorded(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str,
         storage.write_json(f"{folder}/arguments.json", plain)
         result = function(*args, **kwargs)
         if not isinstance(result, dict) or not _is_json(result):
-            raise TypeError(f"{function.__name__} must return a dict of JSON types, got {result!r}")
+            raise TypeError(f"{function.__name__} must return a dict of JSON types, got {_culprit(result)}")
         storage.write_json(f"{folder}/result.json", result)
         storage.mark_success(folder)
         return result
 
     return call
+
+
+def _culprit(result: Any) -> str:
+    if not isinstance(result, dict):
+        return repr(result)
+    return ", ".join(f"{key} = {value!r}" for key, value in result.items() if not _is_json({key: value}))
 
 
 def _is_json(value: Any) -> bool:

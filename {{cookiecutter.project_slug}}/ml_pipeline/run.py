@@ -43,11 +43,11 @@ def run(request: Request, settings: Settings) -> int:
             definition = upsert.compiled(settings)
             upsert.upsert(settings, definition)
             arn = _start(settings, _uploaded(request.data, settings), request.parameters)
-            return _followed(arn, _step_names(json.loads(definition)), settings)
+            return _followed(arn, _step_names(json.loads(definition)), settings, not request.fresh)
 
 
-def approve(version: int, settings: Settings) -> int:
-    """Sets a version of the local registry to Approved: the next run's model is compared with it."""
+def decide(version: int, status: str, settings: Settings) -> int:
+    """Sets a local version to Approved or Rejected; the newest approved one is the champion."""
     with LocalAws(STATE, settings.region) as aws:
         import boto3
 
@@ -62,11 +62,9 @@ def approve(version: int, settings: Settings) -> int:
         }
         if version not in found:
             known = ", ".join(map(str, sorted(found))) or "none yet: run the pipeline first"
-            raise InputError(
-                f"approve {version}: no such version of {settings.prefix}; registered are: {known}"
-            )
-        client.update_model_package(ModelPackageArn=found[version], ModelApprovalStatus="Approved")
-        print(f"{settings.prefix} version {version} is Approved: the next run is compared with it")
+            raise InputError(f"{settings.prefix} has no version {version}; registered are: {known}")
+        client.update_model_package(ModelPackageArn=found[version], ModelApprovalStatus=status)
+        print(f"{settings.prefix} version {version} is {status}; a run meets the newest approved version")
         return 0
 
 
@@ -113,7 +111,7 @@ def _step_names(graph: dict[str, Any]) -> list[str]:
     return names
 
 
-def _followed(arn: str, names: list[str], settings: Settings) -> int:
+def _followed(arn: str, names: list[str], settings: Settings, kept: bool) -> int:
     from ml_pipeline import results, summary
 
     try:
@@ -121,7 +119,7 @@ def _followed(arn: str, names: list[str], settings: Settings) -> int:
     except KeyboardInterrupt:
         status = _stopped(arn)
     folder = results.fetch(arn, settings, RUNS)
-    print("\n".join(summary.lines(folder)), flush=True)
+    print("\n".join(summary.lines(folder, kept)), flush=True)
     return 0 if status == "Succeeded" else 1
 
 

@@ -12,7 +12,13 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ml_pipeline.errors import InputError
-from ml_pipeline.metric_names import BETTER_HIGH, POST_TRAINING_BIAS, PRE_TRAINING_BIAS
+from ml_pipeline.names import (
+    BETTER_HIGH,
+    HYPERPARAMETERS,
+    OBJECTIVE_METRICS,
+    POST_TRAINING_BIAS,
+    PRE_TRAINING_BIAS,
+)
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 FILE = "settings.toml"
@@ -405,6 +411,11 @@ def _check_between_sections(settings: Settings) -> None:
     if settings.gate.metric and settings.gate.metric not in BETTER_HIGH[data.problem]:
         known = ", ".join(BETTER_HIGH[data.problem])
         _refuse(settings.gate.metric, f"empty or one of {known} for {data.problem}", "gate.metric")
+    _refuse_unknown(train.hyperparameters, HYPERPARAMETERS, "train.hyperparameters")
+    _refuse_unknown(tune.ranges, HYPERPARAMETERS, "tune.ranges")
+    if tune.objective and tune.objective.removeprefix("validation:") not in OBJECTIVE_METRICS:
+        known = ", ".join(OBJECTIVE_METRICS)
+        _refuse(tune.objective, f"empty or validation: and one of {known}", "tune.objective")
     if train.class_weight == "balanced" and data.problem == "regression":
         _refuse("balanced", "none, since a regression has no classes", "train.class_weight")
     if settings.gate.bias and not data.facets:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 FRAME = re.compile(r'File "[^"]*?/((?:ml_pipeline)/[^"]+\.py)", line (\d+), in (\S+)')
+# As it can be typed in the project's folder: the interpreter of .venv, whatever is on PATH.
+COMMAND = f"{os.path.relpath(sys.executable) if '.venv' in sys.executable else 'python'} -m ml_pipeline"
+RECORD = "ml_pipeline/record.py"  # a frame around every step, which tells nothing
 ERROR = re.compile(r"^[\w.]*(?:Error|Exception|Failed|Interrupt|Exit)\b.*")
 
 
-def lines(run: Path) -> list[str]:
-    """At most 15 lines: what came out, or what failed, where, and what to do."""
+def lines(run: Path, kept: bool) -> list[str]:
+    """At most 15 lines: what came out, or what failed, where, and what to do.
+
+    kept: whether the registry outlives the run, so that a version can be approved.
+    """
     execution = _read(run / "execution.json")
     seconds = _seconds(execution)
     head = f"\n{execution['status']} in {seconds:.1f} s -> {run}"
     if execution["status"] == "Succeeded":
-        return [head, *_quality(run), *_registered(run)]
+        return [head, *_quality(run), *_registered(run, kept)]
     failed = [step for step in execution["steps"] if step["status"] == "Failed"]
     if any(step["type"] == "Fail" for step in failed):
         return [head, *_quality(run), *_missed(run)]
@@ -25,18 +33,15 @@ def lines(run: Path) -> list[str]:
 
 
 def _failure(run: Path, step: dict[str, Any], execution: dict[str, Any]) -> list[str]:
-    ran = ", ".join(f"{s['name']} {s['status']}" for s in execution["steps"])
     log = run / "logs" / f"{step['name']}.log"
     text = log.read_text(encoding="utf-8") if log.exists() else ""
-    source = f"ml_pipeline/steps/{step['name'].lower()}.py"
-    told = [f"steps: {ran}", f"{step['name']} failed: {_cause(text) or step['failure_reason']}"]
-    frames = [
-        frame for frame in FRAME.findall(text) if frame[0] != "ml_pipeline/record.py"
-    ]  # around every step
-    told += [f"  at {place}:{number} in {function}" for place, number, function in frames[-5:]]
-    if log.exists():
-        told.append(f"log: {log}")
-    return [*told, f"what to do: mend {source} or the value named above, then `python -m ml_pipeline run`"]
+    cause = _cause(text) or step["failure_reason"]
+    frames = [f"{place}:{number}" for place, number, _ in FRAME.findall(text) if place != RECORD]
+    told = ["steps: " + ", ".join(f"{ran['name']} {ran['status']}" for ran in execution["steps"])]
+    told += [f"{step['name']} failed: {cause}", *(f"  at {frame}" for frame in frames[-5:])]
+    told += [f"log: {log}"] if log.exists() else []
+    remedy = "change settings.toml as said above" if "settings.toml" in cause else "mend what is named above"
+    return [*told, f"what to do: {remedy}, then {COMMAND} run"]
 
 
 def _cause(log: str) -> str | None:
@@ -62,29 +67,19 @@ def _quality(run: Path) -> list[str]:
 
 
 def _missed(run: Path) -> list[str]:
-    verdict = _read(run / "verdict.json")
-    return ["rejected by the gate (settings.toml, [gate]):"] + [
-        f"  {miss['metric']} = {_number(miss['value'])}, bound {miss['side']} {_number(miss['bound'])}: "
-        f"{miss['why']}"
-        for miss in verdict["missed"][:8]
-    ]
+    missed = _read(run / "verdict.json")["missed"]
+    return ["rejected by the gate:", *(f"  {miss['why']}" for miss in missed[:8])]
 
 
-def _registered(run: Path) -> list[str]:
+def _registered(run: Path, kept: bool) -> list[str]:
     if not (run / "model_package.json").exists():
         return []
     package = _read(run / "model_package.json")
     version, status = package["ModelPackageVersion"], package["ModelApprovalStatus"]
     told = [f"registered {package['ModelPackageGroupName']} version {version}, {status}"]
-    if status == "PendingManualApproval":
-        told.append(
-            f"approve it, so that the next run must not be worse: python -m ml_pipeline approve {version}"
-        )
+    if status == "PendingManualApproval" and kept:
+        told.append(f"approve it, so that the next run must not be worse: {COMMAND} approve {version}")
     return told
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, int | float) else str(value)
 
 
 def _seconds(execution: dict[str, Any]) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 
 PACKAGE = Path(__file__).parent
@@ -28,14 +29,20 @@ def resolved(settings: Settings, account: str) -> Settings:
     """Settings with all that depends on the account, the region and the checkout."""
     from sagemaker.core import image_uris
 
+    try:
+        xgboost = image_uris.retrieve("xgboost", settings.region, version=XGBOOST_VERSION)
+        clarify = image_uris.retrieve("clarify", settings.region) if settings.bias.engine == "clarify" else ""
+    except ValueError as error:
+        raise InputError(
+            f"region must be one that SageMaker has images in, got {settings.region!r} "
+            f"(settings.toml, [project]): {error}"
+        ) from None
     return replace(
         settings,
         account=account,
         commit=git_commit(),
-        xgboost_image_uri=image_uris.retrieve("xgboost", settings.region, version=XGBOOST_VERSION),
-        clarify_image_uri=image_uris.retrieve("clarify", settings.region)
-        if settings.bias.engine == "clarify"
-        else "",
+        xgboost_image_uri=xgboost,
+        clarify_image_uri=clarify,
         image_tag=_sha256([PROJECT / "Dockerfile", PROJECT / "requirements.txt", *_sources()])[:16],
     )
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from botocore.exceptions import ClientError
 
-from ml_pipeline import bias_metrics, clarify, facets, metric_names, metrics, storage
+from ml_pipeline import bias_metrics, clarify, facets, metrics, names, storage
 from ml_pipeline.bias_metrics import POST_TRAINING, PRE_TRAINING, STAGES
 from ml_pipeline.facets import Facet, Outcomes, Table
 from ml_pipeline.settings import Settings
@@ -310,5 +310,5 @@ def test_an_account_that_may_not_run_clarify_is_told_what_to_do(
 
 
 def test_the_names_that_settings_know_are_those_that_are_measured():
-    assert tuple(PRE_TRAINING) == metric_names.PRE_TRAINING_BIAS
-    assert tuple(POST_TRAINING) == metric_names.POST_TRAINING_BIAS
+    assert tuple(PRE_TRAINING) == names.PRE_TRAINING_BIAS
+    assert tuple(POST_TRAINING) == names.POST_TRAINING_BIAS

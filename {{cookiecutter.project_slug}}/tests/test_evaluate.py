@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import f1_score, mean_squared_error, roc_auc_score
 
 from ml_pipeline import metrics, model_quality, serving, storage
-from ml_pipeline.metric_names import BETTER_HIGH
+from ml_pipeline.names import BETTER_HIGH
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps.evaluate import evaluate, load, newest_approved
 from ml_pipeline.steps.process import process
@@ -254,7 +254,9 @@ def test_a_champion_that_cannot_score_the_rows_is_told_with_the_remedy(run: Call
     old_uri = f"s3://{old.settings.bucket}/old.tar.gz"
     storage.write_bytes(old_uri, storage.read_bytes(old.model_uri))
     arn = register("loans-local", old_uri)
-    with pytest.raises(ValueError, match=rf"{arn} cannot score this test split.*Reject that version"):
+    with pytest.raises(
+        ValueError, match=rf"{arn} cannot score this test split.*reject it: python -m ml_pipeline reject 1"
+    ):
         run("binary").evaluate()
 
 

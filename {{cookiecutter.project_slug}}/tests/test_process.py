@@ -12,7 +12,7 @@ import pytest
 from ml_pipeline import baseline, splits, storage
 from ml_pipeline.features import FeatureSpec, SpecError
 from ml_pipeline.ingest import DataError, read
-from ml_pipeline.steps.process import process
+from ml_pipeline.steps.process import check_file, process
 
 EXECUTION = "exec1"
 SPLITS = ("train", "validation", "test")
@@ -451,3 +451,18 @@ def test_a_numeric_facet_needs_a_threshold_before_anything_is_trained(bucket, se
     process(
         put(bucket, applicants()), EXECUTION, settings(data=wanted | {"facet_values": {"income": (22000,)}})
     )
+
+
+def test_a_group_that_the_facet_does_not_have_is_refused_with_those_it_has(bucket, settings):
+    wanted = {"ids": ("id",), "facets": ("sex",), "facet_values": {"sex": ("female",)}}
+    with pytest.raises(DataError, match=r"facet sex has no value 'female', which facet_values .* are: f, m"):
+        process(put(bucket, applicants()), EXECUTION, settings(data=wanted))
+
+
+def test_a_local_file_is_refused_as_process_would_refuse_it(tmp_path, settings):
+    path = tmp_path / "data.csv"
+    applicants().assign(approved="yes").to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"data\.csv: target approved has yes in every row"):
+        check_file(path, settings(data={"ids": ("id",)}))
+    applicants().to_csv(path, index=False)
+    check_file(path, settings(data={"ids": ("id",)}))

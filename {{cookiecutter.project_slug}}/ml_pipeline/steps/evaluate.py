@@ -168,8 +168,8 @@ def champion(
         scored = model.predict({name: raw[name].to_numpy() for name in model.spec.names})
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f"the approved champion {arn} cannot score this test split: {error}. Reject that version in the "
-            "model registry if its columns or labels are of the past"
+            f"the approved champion {arn} cannot score this test split: {error}. If its columns or labels "
+            f"are of the past, reject it: python -m ml_pipeline reject {arn.rpartition('/')[2]}"
         ) from error
     return {"package": arn, "test": report(_of_model(label, scored), train_label, target, settings)}
 

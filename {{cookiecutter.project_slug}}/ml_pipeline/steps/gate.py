@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_pipeline.bias_metrics import STAGES
-from ml_pipeline.metric_names import BETTER_HIGH
+from ml_pipeline.names import BETTER_HIGH
 from ml_pipeline.settings import Gate
 
 PLACE = "settings.toml, [gate]"

@@ -21,6 +21,7 @@ from ml_pipeline.settings import Data, Settings, Split
 LABEL = "label"  # first column of the encoded splits
 ALMOST_NUMERIC = 0.9  # a text column with more numbers than this most likely holds spoilt numbers
 FEW_WORDS = 20  # up to so many distinct values a column may well be a category, such as 1 to 10 and K
+CHECKED_BYTES = 50 * 2**20  # of a local file: up to here it is read twice, before a run and in it
 SHOWN = 20  # columns or labels that a message lists
 
 
@@ -115,9 +116,12 @@ def check_columns(frame: pd.DataFrame, data: Data, split: Split, uri: str) -> No
 
 
 def check_file(path: Path, settings: Settings) -> None:
-    """Raises DataError if a local file cannot be read or lacks a column that settings name."""
-    names = ingest.columns_of(path)
-    check_columns(pd.DataFrame(columns=names), settings.data, settings.split, str(path))
+    """Raises DataError for a local file that Process would refuse; of a large one only the header is read."""
+    data, split = settings.data, settings.split
+    check_columns(pd.DataFrame(columns=ingest.columns_of(path)), data, split, str(path))
+    if path.stat().st_size <= CHECKED_BYTES:
+        raw = ingest.read_file(path, data.missing, fixed_kinds(data, split))
+        prepare(raw, data, split, str(path))
 
 
 def check_target(labels: pd.Series, data: Data, uri: str) -> None:
@@ -143,9 +147,15 @@ def check_facets(frame: pd.DataFrame, data: Data, uri: str) -> None:
     """Raises DataError for a facet that Bias could not divide into groups, before a model is trained."""
     for name in data.facets:
         try:
-            facets.facet(frame[name].drop_duplicates(), data)
+            found = facets.facet(frame[name].drop_duplicates(), data)
         except ValueError as error:
             raise DataError(f"{uri}: {error}") from None
+        present = sorted(set(found.values))
+        for wanted in (text for group in found.disadvantaged for text in group if text not in present):
+            raise DataError(
+                f"{uri}: facet {name} has no value {wanted!r}, which facet_values names "
+                f"(settings.toml, [data]); there are: {_listed(present)}"
+            )
 
 
 def check_splits(labels: pd.Series, places: np.ndarray, data: Data, split: Split, uri: str) -> None:

@@ -61,7 +61,7 @@ def package_request(
     binary = settings.data.problem != "regression"
     return {
         "ModelPackageGroupName": settings.prefix,
-        "ModelPackageDescription": f"{settings.data.target} model of execution {execution_id}",
+        "ModelPackageDescription": f"Predicts {settings.data.target}; trained by execution {execution_id}",
         "ClientToken": execution_id,
         "ModelApprovalStatus": approval_status,
         "Domain": "MACHINE_LEARNING",

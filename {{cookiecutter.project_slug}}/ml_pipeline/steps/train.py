@@ -18,8 +18,9 @@ import xgboost
 
 from ml_pipeline import checkpoints, metrics, storage
 from ml_pipeline.checkpoints import Checkpoint
+from ml_pipeline.names import OBJECTIVE_METRICS
 from ml_pipeline.settings import Settings, Train
-from ml_pipeline.steps.tune import MAXIMISED, METRICS, SPLITS
+from ml_pipeline.steps.tune import METRICS, SPLITS
 
 # Metrics of the learning curve, by problem; the one that early stopping looks at is put last.
 WATCHED = {"binary": ("logloss", "auc"), "multiclass": ("merror", "mlogloss"), "regression": ("mae", "rmse")}
@@ -188,7 +189,7 @@ class _Progress(xgboost.callback.TrainingCallback):
 def best_round(curve: Mapping[str, Mapping[str, list[float]]], plan: Plan) -> int:
     """First round (from 0) with the best validation value."""
     values = np.array(curve["validation"][plan.metric])
-    return int(values.argmax() if plan.metric.partition("@")[0] in MAXIMISED else values.argmin())
+    return int(values.argmax() if OBJECTIVE_METRICS[plan.metric] else values.argmin())
 
 
 def stopped(curve: Mapping[str, Mapping[str, list[float]]], plan: Plan) -> bool:

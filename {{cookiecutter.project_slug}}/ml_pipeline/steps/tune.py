@@ -7,24 +7,11 @@ from typing import Any
 import boto3
 
 from ml_pipeline import jobs, storage
+from ml_pipeline.names import OBJECTIVE_METRICS
 from ml_pipeline.settings import Settings
 
 METRICS = {"binary": "auc", "multiclass": "mlogloss", "regression": "rmse"}
 OBJECTIVES = {"binary": "binary:logistic", "multiclass": "multi:softprob", "regression": "reg:squarederror"}
-# What XGBoost's container maximises; it minimises its other metrics.
-MAXIMISED = {
-    "accuracy",
-    "auc",
-    "aucpr",
-    "balanced_accuracy",
-    "f1",
-    "f1_binary",
-    "f1_macro",
-    "map",
-    "ndcg",
-    "r2",
-}
-MAXIMISED |= {f"{kind}{average}" for kind in ("precision", "recall") for average in ("", "_macro", "_micro")}
 OWN_TRAINING_ONLY = {"device", "nthread"}
 SPLITS = ("train", "validation")
 
@@ -98,7 +85,7 @@ def tuning_request(
         "HyperParameterTuningJobConfig": {
             "Strategy": tune.strategy,
             "HyperParameterTuningJobObjective": {
-                "Type": "Maximize" if metric in MAXIMISED else "Minimize",
+                "Type": "Maximize" if OBJECTIVE_METRICS[metric] else "Minimize",
                 "MetricName": f"validation:{metric}",
             },
             "ResourceLimits": {
@@ -212,5 +199,5 @@ def _summary(tuning: dict[str, Any]) -> str:
         return "skipped (0 trials), fixed hyperparameters"
     values = [trial["objective"] for trial in tuning["trials"] if trial["objective"] is not None]
     name = tuning["objective"]
-    best = max(values) if name.removeprefix("validation:") in MAXIMISED else min(values)
+    best = max(values) if OBJECTIVE_METRICS[name.removeprefix("validation:")] else min(values)
     return f"{len(tuning['trials'])} trials, best {name} {best:.4f} ({tuning['job']})"
