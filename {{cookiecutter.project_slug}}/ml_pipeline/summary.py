@@ -55,15 +55,21 @@ def _quality(run: Path) -> list[str]:
         return []
     metrics = _read(run / "metrics.json")
     primary = metrics["primary"]
-    value = metrics["test"][primary]
+    shown = {name: _number(value) for name, value in metrics["test"][primary].items()}
     told = [
-        f"test {primary} {value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}], "
-        f"trivial {value['trivial']:.4f}; fit: {metrics['fit']['diagnosis']}"
+        f"test {primary} {shown['value']} [{shown['low']}, {shown['high']}], "
+        f"trivial {shown['trivial']}; fit: {metrics['fit']['diagnosis']}"
     ]
     if metrics["champion"]:
         champion = metrics["champion"]
-        told.append(f"champion {primary} {champion['test'][primary]['value']:.4f} ({champion['package']})")
+        told.append(
+            f"champion {primary} {_number(champion['test'][primary]['value'])} ({champion['package']})"
+        )
     return told
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _missed(run: Path) -> list[str]:

@@ -1,0 +1,59 @@
+"""A run told in a few lines."""
+
+import json
+
+import pytest
+
+from ml_pipeline import summary
+
+MOMENTS = {"started": "2026-01-05T06:00:00.000+00:00", "ended": "2026-01-05T06:00:09.500+00:00"}
+MISS = {
+    "metric": "auc",
+    "value": None,
+    "bound": 0.5,
+    "side": "above",
+    "why": "auc is undefined, must be above 0.5",
+}
+
+
+def step(name, kind, status, reason=None):
+    return {"name": name, "type": kind, "status": status, "failure_reason": reason}
+
+
+@pytest.fixture
+def run(tmp_path):
+    def made(status, steps, **files):
+        files["execution"] = {"status": status, "steps": steps, **MOMENTS}
+        for name, content in files.items():
+            (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        return tmp_path
+
+    return made
+
+
+def test_an_undefined_metric_is_told_as_such_with_the_bound_it_missed(run):
+    value = {"value": None, "low": None, "high": None, "trivial": 0.5}
+    metrics = {"primary": "auc", "test": {"auc": value}, "fit": {"diagnosis": "unknown"}, "champion": None}
+    folder = run("Failed", [step("Rejected", "Fail", "Failed")], metrics=metrics, verdict={"missed": [MISS]})
+    told = summary.lines(folder, kept=True)
+    assert told[0].strip() == f"Failed in 9.5 s -> {folder}"
+    assert told[1] == "test auc undefined [undefined, undefined], trivial 0.5000; fit: unknown"
+    assert told[2:] == ["rejected by the gate:", "  auc is undefined, must be above 0.5"]
+
+
+def test_a_failure_without_a_log_is_told_by_its_reason(run):
+    folder = run("Failed", [step("Process", "TrainingJob", "Failed", "CapacityError: no ml.m5.large")])
+    told = summary.lines(folder, kept=True)
+    assert "Process failed: CapacityError: no ml.m5.large" in told
+    assert told[-1].startswith("what to do: mend what is named above, then ")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_only_a_version_that_outlives_the_run_is_offered_for_approval(run, kept):
+    package = {
+        "ModelPackageVersion": 3,
+        "ModelPackageGroupName": "loans-local",
+        "ModelApprovalStatus": "PendingManualApproval",
+    }
+    told = summary.lines(run("Succeeded", [], model_package=package), kept)
+    assert any(line.endswith("-m ml_pipeline approve 3") for line in told) == kept
