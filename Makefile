@@ -4,10 +4,10 @@ PYTHON := .venv/bin/python
 REQUIREMENTS := requirements.txt $(PROJECT)/requirements-dev.txt
 export RUFF_CACHE_DIR := $(CURDIR)/.ruff_cache
 
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test browser-test lint lock clean
 
 help:                ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1	/p' Makefile
 
 demo: .venv/ready    ## generates the default project into a temporary folder and runs its pipeline there
 	@folder=$$(mktemp -d) && .venv/bin/cookiecutter --no-input --default-config --output-dir "$$folder" . && \
@@ -17,6 +17,9 @@ demo: .venv/ready    ## generates the default project into a temporary folder an
 
 test: lint           ## lint and all tests; make test ARGS="-k hooks" for some
 	$(PYTHON) -m pytest $(ARGS)
+
+browser-test: .venv/ready   ## the report in a real browser; needs Chromium (Debian: apt-get install chromium)
+	$(PYTHON) -m pytest tests/browser $(ARGS)
 
 lint: .venv/ready    ## style and likely mistakes of the template and of what it generates
 	$(PYTHON) -m ruff check .
