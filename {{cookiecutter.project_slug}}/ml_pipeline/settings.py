@@ -75,6 +75,8 @@ class Data:
     exclude: tuple[str, ...]
     missing: tuple[str, ...]
     kinds: Mapping[str, Literal["number", "category"]]
+    delimiter: Annotated[str, Matching(r'[\t\x20-\x7e]?(?<!")', "empty or one character other than a quote")]
+    columns: tuple[Name, ...]
 
 
 @dataclass(frozen=True)
