@@ -1,0 +1,101 @@
+"""The commands: one row of the table each, with a function for its options and one that does it.
+
+What is heavy (boto3, pandas, the SDK) is imported inside the second, once settings and arguments are checked.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_pipeline import parameters, settings
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand. help: one line of the list of commands. call: returns the exit code."""
+
+    name: str
+    help: str
+    options: Callable[[ArgumentParser], None]
+    call: Callable[[Namespace], int]
+
+
+def _run_options(parser: ArgumentParser) -> None:
+    parser.description = "Runs the compiled pipeline on a local AWS; its results are in runs/<execution id>/."
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data/sample.csv"),
+        metavar="FILE",
+        help=".csv or .parquet (default: data/sample.csv)",
+    )
+    names = ", ".join(parameter.name for parameter in parameters.train_parameters("bucket"))
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a pipeline parameter: {names}"
+    )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="on an empty local AWS that is thrown away: no champion, no earlier runs",
+    )
+
+
+def _run(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    values = _assignments(chosen.set)
+    from ml_pipeline import run
+    from ml_pipeline.steps.process import check_file
+
+    check_file(chosen.data, wanted)
+    return run.run(run.Request(chosen.data, values, chosen.fresh), wanted)
+
+
+def _assignments(texts: list[str]) -> dict[str, str]:
+    values = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
+    parameters.check(values, parameters.train_parameters("bucket"))
+    return values
+
+
+def _version_option(parser: ArgumentParser) -> None:
+    parser.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
+
+
+def _approve(chosen: Namespace) -> int:
+    return _decide(chosen.version, "Approved")
+
+
+def _reject(chosen: Namespace) -> int:
+    return _decide(chosen.version, "Rejected")
+
+
+def _decide(version: int, status: str) -> int:
+    wanted = settings.load("local")
+    from ml_pipeline import run
+
+    return run.decide(version, status, wanted)
+
+
+def _no_options(parser: ArgumentParser) -> None:
+    pass
+
+
+def _definition(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    from ml_pipeline import run
+
+    return run.definition(wanted)
+
+
+GROUPS = {
+    "on this machine, with neither an AWS account nor Docker": (
+        Command("run", "the whole pipeline, on a local AWS", _run_options, _run),
+        Command(
+            "approve", "make a model version the one that the next run must meet", _version_option, _approve
+        ),
+        Command("reject", "take a model version out again", _version_option, _reject),
+        Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
+    ),
+}
