@@ -11,8 +11,8 @@ from typing import Any
 
 from ml_pipeline import columns, header, pitfalls, roles, sampling, settings, settings_edit, source
 from ml_pipeline.columns import Columns
-from ml_pipeline.errors import InputError
 from ml_pipeline.dialect import DELIMITERS
+from ml_pipeline.errors import InputError
 from ml_pipeline.header import Header
 from ml_pipeline.local import STATE
 from ml_pipeline.names import BETTER_HIGH
@@ -87,9 +87,8 @@ def adopt(wanted: Request) -> int:
             print(settings_edit.difference(before, after) or f"{settings.FILE}: nothing to change")
         else:
             candidate.replace(settings.FILE)
-            print(
-                f"{settings.FILE}: {'nothing to change' if before == after else 'written'}\n{_next(present, found)}"
-            )
+            print(f"{settings.FILE}: {'nothing to change' if before == after else 'written'}")
+            print(_next(present, found))
     return 0
 
 
@@ -174,12 +173,10 @@ def _values(found: Found, present: Settings) -> dict[tuple[str, str], Any]:
         ("data", "kinds"): kinds,
         ("data", "delimiter"): _delimiter(head, present),
         ("data", "columns"): [] if head.has_line else [*head.names],
-        **{("split", key): found.of(key)[0] for key in ("method", "key", "time")},
-        **{
-            (section, key): found.of(f"{section}.{key}")[0]
-            for section, key in RESET
-            if found.of(f"{section}.{key}")
-        },
+        ("split", "method"): found.of("method")[0],
+        ("split", "key"): found.of("key")[0],
+        ("split", "time"): found.of("time")[0],
+        **{place: RESET[place] for place in RESET if found.of(".".join(place))},
     }
 
 
@@ -194,9 +191,8 @@ def _of_another_problem(problem: str, present: Settings) -> Iterator[Finding]:
     for (section, key), unfit in reset.items():
         if unfit:
             old = getattr(getattr(present, section), key)
-            yield Finding(
-                f"{section}.{key}", RESET[section, key], f"was {old!r}, which does not fit a {problem}"
-            )
+            why = f"was {old!r}, which is not for a {problem} problem"
+            yield Finding(f"{section}.{key}", RESET[section, key], why)
 
 
 def _delimiter(head: Header, present: Settings) -> str:
@@ -208,22 +204,22 @@ def _delimiter(head: Header, present: Settings) -> str:
 def _told(found: Found) -> Iterator[str]:
     """What was read, then a line for each finding that says anything."""
     rows, total = found.sample.table.num_rows, found.sample.total
-    looked = (
-        f"looked at {rows:,} of {total:,} rows, drawn evenly with seed {SEED}"
-        if rows < total
-        else f"{rows:,} rows"
-    )
-    names = f"{len(found.header.names)} columns"
-    if not found.header.has_line:
-        names += ", no header line: the first line looks like the rows below it"
-    if found.header.dialect:
-        names += f", {DELIMITERS.get(found.header.dialect.delimiter, found.header.dialect.delimiter)} between cells"
-    yield f"{found.path}: {looked}, {names}"
-    told = [("target", found.wish.target, "as you say")]
+    of_total = f" of {total:,}, drawn evenly from the whole file with seed {SEED}" if rows < total else ""
+    yield f"{found.path}: {rows:,} rows{of_total}, {len(found.header.names)} columns"
+    told = [*_format_told(found.header), ("target", found.wish.target, "as you say")]
     told += [(each.key, _shown(each.value), each.why) for each in found.findings if each.why]
     widths = [max(len(line[place]) for line in told) for place in (0, 1)]
     for key, value, why in told:
         yield f"  {key:<{widths[0]}}  {value:<{widths[1]}}  {why}"
+
+
+def _format_told(head: Header) -> Iterator[tuple[str, str, str]]:
+    if head.dialect and head.dialect.delimiter != ",":
+        name = DELIMITERS.get(head.dialect.delimiter, repr(head.dialect.delimiter))
+        yield "delimiter", name, "divides the first line, and the others into as many cells"
+    if not head.has_line:
+        first, last = head.names[0], head.names[-1]
+        yield "columns", f"{first} ... {last}", "no header: the first line looks like the rows below it"
 
 
 def _shown(value: object) -> str:

@@ -13,10 +13,8 @@ import pyarrow.compute as pc
 from ml_pipeline.features import canonical_text, is_number
 
 # Texts that mean "no value" in any column.
-CERTAIN_MARKERS = frozenset(
-    ("?", "-", "--", ".", "NA", "N/A", "n/a", "NaN", "nan", "NaT", "null", "NULL", "Null", "(null)")
-    + ("<NA>", "#N/A", "#NA", "\\N")
-)
+CERTAIN_MARKERS = {"?", "-", "--", ".", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "NaT"}
+CERTAIN_MARKERS |= {"null", "NULL", "Null", "(null)", "\\N"}
 # These too where the other cells are numbers; among texts they may be a category.
 MARKERS_AMONG_NUMBERS = CERTAIN_MARKERS | {
     text
@@ -52,10 +50,9 @@ def understood(table: pa.Table, known: tuple[str, ...], target: str, texts: Iter
     fixed = frozenset(texts)
     found = _markers(cells, known, target)
     markers = (*known, *found)
-    coded = [
-        name for name in cells if name != target and name not in fixed and _begins_with_zero(cells[name])
-    ]
-    frame = {name: typed(cells[name], markers, name not in fixed and name not in coded) for name in cells}
+    free = [name for name in cells if name not in fixed]
+    coded = [name for name in free if name != target and _begins_with_zero(cells[name])]
+    frame = {name: typed(cells[name], markers, name in free and name not in coded) for name in cells}
     return Columns(pd.DataFrame(frame), typed(cells[target], markers, False), markers, found, tuple(coded))
 
 
@@ -97,9 +94,10 @@ def _markers(
     places: dict[str, list[str]] = {}
     for name, column in cells.items():
         numbers = _numbers(column, known)
-        words = (
-            _numeric_markers(numbers, name == target) if numbers is not None else _text_markers(column, known)
-        )
+        if numbers is None:
+            words = _text_markers(column, known)
+        else:
+            words = [] if name == target else _numeric_markers(numbers)
         for word in words:
             places.setdefault(word, []).append(name)
     labels = {word for word in cells[target].unique().to_pylist() if word not in CERTAIN_MARKERS}

@@ -31,8 +31,25 @@ POSITIVE_WORDS = ("yes", "y", "true", "t", "1", "positive", "pos", "+", ">50k")
 ID_WORDS = {"id", "ids", "uuid", "guid", "key", "identifier", "email"}
 ROW_WORDS = {"index", "row", "rownum", "rownumber", "no", "nr", "number", "num"}
 CODE_WORDS = ID_WORDS | set(
-    "code zip zipcode postal postcode plz sku type category region country district branch "
-    "department dept channel status".split()
+    [
+        "code",
+        "zip",
+        "zipcode",
+        "postal",
+        "postcode",
+        "plz",
+        "sku",
+        "type",
+        "category",
+        "region",
+        "country",
+        "district",
+        "branch",
+        "department",
+        "dept",
+        "channel",
+        "status",
+    ]
 )
 DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})([T ]\d{1,2}:\d{2}.*)?")
 DECORATED = re.compile(
