@@ -97,10 +97,7 @@ def understood(path: Path, wanted: Request, present: Settings) -> Found:
     head = header.read(path, wanted.wish, present.data)
     wish = header.by_name(wanted.wish, head)
     _check_names(path, head.names, wish)
-    batches = (
-        sampling.parquet_batches(path) if head.dialect is None else sampling.csv_batches(path, head.dialect)
-    )
-    sample = sampling.draw(batches, wanted.rows, SEED)
+    sample = sampling.draw(sampling.batches(path, head.dialect), wanted.rows, SEED)
     if not sample.total:
         raise InputError(f"{path}: no rows, only the header {roles.listed(list(head.names))}")
     texts = {*wish.ids, *(name for name, kind in present.data.kinds.items() if kind == "category")}

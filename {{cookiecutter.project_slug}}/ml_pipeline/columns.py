@@ -31,7 +31,8 @@ class Columns:
     """A sample's columns as Process will read them: float64 (NaN = missing), or str (None = missing).
 
     labels: the target's cells as texts. markers: texts that mean "no value", those of settings.toml first.
-    found: where each one that settings.toml has not stands. coded: columns of digits that begin with 0, such as 01234, which are no numbers.
+    found: the columns of each one that settings.toml has not. coded: columns of digits that begin with 0,
+    such as 01234, which are no numbers.
     """
 
     frame: pd.DataFrame

@@ -50,7 +50,7 @@ def read(path: Path, wish: Wish, data: Data) -> Header:
         return Header(found.names, found)
     if named(wish.target, numbered) not in numbered:
         raise DataError(
-            f"{path}: no column {wish.target!r}; the first line looks like data ({listed(list(found.names))}): "
+            f"{path}: no column {wish.target!r}; the first line looks like data: {listed(list(found.names))}; "
             f"if the file has no header, its columns are column_1 to {numbered[-1]}: --target column_1; "
             f"or name all of them in columns (settings.toml, [data]) first"
         )
@@ -106,7 +106,7 @@ def _first_line_is_data(path: Path, found: Dialect) -> bool:
 
     found: reads the first line as a row.
     """
-    batches = sampling.csv_batches(path, found)
+    batches = sampling.batches(path, found)
     table = pa.Table.from_batches(itertools.islice(batches, 1)).slice(0, ROWS_COMPARED)
     numeric, recurring, texts = [], 0, 0
     for name in found.names:

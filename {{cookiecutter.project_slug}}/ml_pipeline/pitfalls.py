@@ -37,11 +37,11 @@ def leaks(features: pd.DataFrame, target: pd.Series, is_regression: bool) -> Ite
             continue
         agreement = _agreement(codes[:, 0], few, is_regression)
         if agreement >= ALIKE:
-            yield f"{name} is a copy of the target in other words (agreement {agreement:.1%}): add it to exclude"
+            yield f"{name} is the target in other words (they agree by {agreement:.1%}): add it to exclude"
         else:
             yield (
-                f"{name} alone tells the target ({measure} {score:.3f}): if it is not known before the target "
-                f"is, it leaks; add it to exclude"
+                f"{name} alone tells the target ({measure} {score:.3f}): if it is known only afterwards, "
+                f"it leaks; add it to exclude"
             )
 
 

@@ -30,27 +30,8 @@ SHOWN = 8  # labels a reason lists
 POSITIVE_WORDS = ("yes", "y", "true", "t", "1", "positive", "pos", "+", ">50k")
 ID_WORDS = {"id", "ids", "uuid", "guid", "key", "identifier", "email"}
 ROW_WORDS = {"index", "row", "rownum", "rownumber", "no", "nr", "number", "num"}
-CODE_WORDS = ID_WORDS | set(
-    [
-        "code",
-        "zip",
-        "zipcode",
-        "postal",
-        "postcode",
-        "plz",
-        "sku",
-        "type",
-        "category",
-        "region",
-        "country",
-        "district",
-        "branch",
-        "department",
-        "dept",
-        "channel",
-        "status",
-    ]
-)
+CODE_WORDS = ID_WORDS | {"code", "zip", "zipcode", "postal", "postcode", "plz", "sku", "type", "category"}
+CODE_WORDS |= {"region", "country", "district", "branch", "department", "dept", "channel", "status"}
 DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})([T ]\d{1,2}:\d{2}.*)?")
 DECORATED = re.compile(
     r"[-+]?[$€£]? ?\d{1,3}([,' ]\d{3})+(\.\d+)?|[$€£] ?[\d.,]+|[\d.,]+ ?[%$€£kKmM]|-?\d+,\d+"
@@ -294,7 +275,7 @@ def split(columns: Columns, wish: Wish, found: list[Finding], of_problem: str, t
 
 
 def _repeats(column: pd.Series, total: int) -> float:
-    """Share of the file's rows whose value others have, too, judged by the sample; 0 if a value is missing."""
+    """Share of the file's rows whose value others have too, estimated; 0 if a value is missing."""
     if column.isna().any():
         return 0.0
     return float(column.duplicated(keep=False).mean()) * total / len(column)

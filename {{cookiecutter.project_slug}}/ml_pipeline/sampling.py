@@ -1,4 +1,4 @@
-"""Rows of a local CSV or parquet file as texts: all of them, or as many as asked for, drawn from all of it."""
+"""Rows of a local CSV or parquet file as texts: all of them, or some that are drawn from the whole file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ml_pipeline.ingest import PANDAS_INDEX
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows in the file's order, every column text, null only where parquet has no value. total: of the file."""
+    """Rows in the file's order as texts, null only where parquet has no value. total: rows of the file."""
 
     table: pa.Table
     total: int
 
 
-def draw(batches: Iterator[pa.RecordBatch], limit: int, seed: int) -> Sample:
+def draw(rows: Iterator[pa.RecordBatch], limit: int, seed: int) -> Sample:
     """Each row with the same chance, whatever its place; the same rows for the same file and seed."""
     generator = np.random.default_rng(seed)
     kept, lots, total, bound = [], np.empty(0), 0, 1.0
-    for batch in batches:
+    for batch in rows:
         drawn = generator.random(batch.num_rows)
         total += batch.num_rows
         kept.append(batch.filter(pa.array(drawn < bound)))
@@ -51,8 +51,12 @@ def _lowest(
     return table.to_batches(), lots[lots < bound], bound
 
 
-def csv_batches(path: Path, found: Dialect) -> Iterator[pa.RecordBatch]:
-    """Rows of a CSV, read block by block. Raises DataError for a row that is broken."""
+def batches(path: Path, found: Dialect | None) -> Iterator[pa.RecordBatch]:
+    """Rows of a file, read block by block. found: None for parquet. Raises DataError for a broken row."""
+    return _parquet_batches(path) if found is None else _csv_batches(path, found)
+
+
+def _csv_batches(path: Path, found: Dialect) -> Iterator[pa.RecordBatch]:
     with path.open("rb") as file:
         file.seek(found.data_offset)
         rows = pa.BufferReader(dialect.unquoted(file.read())) if found.quoted_lines else file
@@ -70,8 +74,8 @@ def csv_batches(path: Path, found: Dialect) -> Iterator[pa.RecordBatch]:
                 raise DataError(f"{path}: {error} (not counting the header line)") from None
 
 
-def parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Rows of a parquet file, read block by block, without the index that pandas may have stored."""
+def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Without the index that pandas may have stored."""
     with pyarrow.parquet.ParquetFile(path) as file:
         names = [name for name in file.schema_arrow.names if not name.startswith(PANDAS_INDEX)]
         for batch in file.iter_batches(columns=names):

@@ -88,7 +88,7 @@ def _obstacle(error: Exception) -> str:
     """Why no answer came, and the remedy, by the kind of botocore's error."""
     told = {
         "NoCredentialsError": "no AWS credentials: aws sso login or aws configure, or set AWS_PROFILE",
-        "PartialCredentialsError": "half of the AWS credentials is missing: aws configure, or set AWS_PROFILE",
+        "PartialCredentialsError": "incomplete AWS credentials: aws configure, or set AWS_PROFILE",
         "ProfileNotFound": f"{error}: set AWS_PROFILE to one of `aws configure list-profiles`",
         "EndpointConnectionError": f"{error}: check the network, the proxy and AWS_REGION",
     }
