@@ -121,10 +121,10 @@ def _text_markers(column: pa.ChunkedArray, known: Iterable[str]) -> list[str]:
     return sorted(others if among_numbers else CERTAIN_MARKERS & set(others))
 
 
-def _numeric_markers(numbers: np.ndarray, is_target: bool) -> list[str]:
+def _numeric_markers(numbers: np.ndarray) -> list[str]:
     """Those that stand at least twice in a column whose other numbers are not negative."""
     others = numbers[~np.isin(numbers, NUMERIC_MARKERS) & ~np.isnan(numbers)]
-    if is_target or not len(others) or others.min() < 0:
+    if not len(others) or others.min() < 0:
         return []
     return [f"{marker:.0f}" for marker in NUMERIC_MARKERS if (numbers == marker).sum() > 1]
 

@@ -49,10 +49,11 @@ def read(path: Path, wish: Wish, data: Data) -> Header:
     if not _first_line_is_data(path, without):
         return Header(found.names, found)
     if named(wish.target, numbered) not in numbered:
+        line = listed(list(found.names))
         raise DataError(
-            f"{path}: no column {wish.target!r}; the first line looks like data: {listed(list(found.names))}; "
-            f"if the file has no header, its columns are column_1 to {numbered[-1]}: --target column_1; "
-            f"or name all of them in columns (settings.toml, [data]) first"
+            f"{path}: no column {wish.target!r}; the first line looks like data: {line}. "
+            f"If there is no header, the columns are column_1 to {numbered[-1]}: --target column_1; "
+            f"or name them all in columns (settings.toml, [data]) first"
         )
     return Header(numbered, without, has_line=False)
 
@@ -81,13 +82,9 @@ def _check_format(path: Path) -> None:
         convert = TO_CSV.format("read_excel", path.name, csv)
         raise DataError(f"{path}: a spreadsheet: save it as CSV, or in Python: {convert}")
     if kind in PACKED:
-        raise DataError(
-            f"{path}: a packed file: unpack it, and adopt the .csv or .parquet file that was in it"
-        )
+        raise DataError(f"{path}: packed: unpack it, and adopt the .csv or .parquet file in it")
     if path.suffix not in (".csv", ".parquet"):
-        raise DataError(
-            f"{path}: the name must end with .csv or .parquet; if it is a CSV, rename it to {csv}"
-        )
+        raise DataError(f"{path}: the name must end with .csv or .parquet; rename a CSV to {csv}")
     if not path.stat().st_size:
         raise DataError(f"{path}: the file is empty")
 

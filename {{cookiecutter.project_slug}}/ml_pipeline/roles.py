@@ -102,6 +102,8 @@ def _refuse_unlearnable(
         raise InputError(f"{place} {has}: there is nothing to learn; name another --target")
     if wish.problem == "regression" or (numbers is None and len(distinct) > FEW_WORDS):
         _refuse_spoilt(labels, numbers, place)
+    if wish.problem == "regression" and numbers is None:
+        raise InputError(f"{place} holds texts, a regression predicts a number: {listed(distinct)}")
     if wish.problem == "binary" and len(distinct) > 2:
         raise InputError(f"{place} has {len(distinct)} labels, a binary problem has 2: {listed(distinct)}")
     by_class = numbers is None or wish.positive or wish.problem == "multiclass"
@@ -121,16 +123,15 @@ def _refuse_spoilt(labels: pd.Series, numbers: pd.Series | None, place: str) -> 
             f"{place} holds numbers, but also {listed(words)}: correct these cells, "
             f"or name the texts in missing (settings.toml, [data])"
         )
-    if numbers is None and numeric_share(labels) < 1:
+    if numbers is None and _matching(labels, DECORATED):
         examples = listed(sorted(labels.unique()))
-        if any(DECORATED.fullmatch(word) for word in labels.unique()[:SHOWN]):
-            raise InputError(f"{place} holds numbers that cannot be read, {examples}: write them as 1234.5")
+        raise InputError(f"{place} holds numbers that cannot be read, {examples}: write them as 1234.5")
 
 
 def positive(columns: Columns, wish: Wish, of_problem: str) -> Finding:
     """The label counted as 1: named, or the one that says so, or the rarest. "" for a regression."""
     if of_problem == "regression":
-        return Finding("positive", "", "a regression has none")
+        return Finding("positive", "", "")
     if wish.positive:
         return Finding("positive", canonical_text(wish.positive), "as you say")
     counts = columns.labels.value_counts().sort_index()
@@ -178,6 +179,9 @@ def _useless(name: str, column: pd.Series) -> Finding | None:
         return Finding("exclude", name, "no value in any row")
     if column.nunique() == 1 and (column.dtype.kind == "f" or column.notna().all()):
         return Finding("exclude", name, f"the same in every row: {_cell(column.dropna().iloc[0])}")
+    if column.dtype.kind != "f" and column.nunique() > FEW_WORDS and _matching(column, DECORATED):
+        word = column.dropna().iloc[0]
+        return Finding("exclude", name, f"numbers that cannot be read, such as {word}: write them as 1234.5")
     if name == LABEL:
         return Finding("exclude", name, "the name of the target in what Process writes; rename it to keep it")
     return None
@@ -224,9 +228,6 @@ def _text_without_use(name: str, column: pd.Series) -> Finding | None:
         )
     if column.nunique() > FEW_WORDS and _is_prose(column):
         return Finding("exclude", name, "prose: make numbers or categories of it")
-    if column.nunique() > FEW_WORDS and _matching(column, DECORATED):
-        word = column.dropna().iloc[0]
-        return Finding("exclude", name, f"numbers that cannot be read, such as {word}: write them as 1234.5")
     return None
 
 
@@ -246,7 +247,7 @@ def facet_value(columns: Columns, name: str) -> Finding | None:
         raise InputError(f"facet {name} has {_cell(column.iloc[0])} in every row: no groups to compare")
     if column.dtype.kind != "f" or column.nunique() <= MAX_NUMERIC_GROUPS:
         return None
-    median = float(column.median())
+    median = float(column.quantile(0.5, "lower"))
     cut = median if median < column.max() else float(column[column < column.max()].max())
     cut = int(cut) if cut.is_integer() else cut
     why = f"{name} has {column.nunique():,} numbers: compares rows above the median {cut:g} with the others"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from tomlkit.items import Array, InlineTable, Item, Table
+from tomlkit.items import Array, Item, Table
 
 from ml_pipeline import settings
 
@@ -30,30 +30,44 @@ def edited(text: str, values: Mapping[tuple[str, str], Any]) -> str:
 
 def _replace(table: Table, key: str, value: Any) -> None:
     old = table[key]
-    width = len(old.as_string())
-    if isinstance(value, dict) and isinstance(old, InlineTable | Table):
-        for name in [*old]:
-            del old[name]
-        old.update(value)
-    elif isinstance(old, Array) and value[: len(old)] == old.unwrap() and len(old):
+    if isinstance(old, Table):
+        for name in dict.fromkeys([*old, *value]):
+            _set(old, name, value)
+    elif isinstance(old, Array) and len(old) and value[: len(old)] == old.unwrap():
+        width = _width(old)
         old.extend(value[len(old) :])
+        _align_comment(old, width)
     else:
         table[key] = _item(value)
-    _align_comment(table[key], width)
+        _align_comment(table[key], _width(old))
+
+
+def _set(table: Table, name: str, values: Mapping[str, Any]) -> None:
+    if name not in values:
+        del table[name]
+    elif table.get(name) != values[name]:
+        table[name] = values[name]
 
 
 def _item(value: Any) -> Item:
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update(value)
+        return table
     item = tomlkit.item(value)
     if isinstance(item, Array):
         item.multiline(len(item.as_string()) > LONG_LINE)
     return item
 
 
+def _width(item: Item) -> int:
+    return len(item.as_string().rpartition("\n")[2])
+
+
 def _align_comment(item: Item, width: int) -> None:
-    """Keeps a comment in its column if the value, which was `width` characters, leaves room for that."""
-    blanks = len(item.trivia.comment_ws) + width - len(item.as_string())
+    """Leaves a comment where it began if the value, whose last line had `width` characters, has room."""
     if item.trivia.comment:
-        item.trivia.comment_ws = " " * max(2, blanks)
+        item.trivia.comment_ws = " " * max(2, len(item.trivia.comment_ws) + width - _width(item))
 
 
 def difference(old: str, new: str) -> str:
