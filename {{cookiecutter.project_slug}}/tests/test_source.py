@@ -71,7 +71,7 @@ def test_an_endpoint_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(InputError, match=r'"http://127.0.0.1:9/mine/a.csv"; check the network'):
+    with pytest.raises(InputError, match=r'"http://127.0.0.1:9/mine/a.csv": check the network'):
         source.local_file("s3://mine/a.csv")
 
 
