@@ -8,7 +8,7 @@ import os
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import boto3
 import pandas as pd
@@ -26,6 +26,12 @@ def split_uri(uri: str) -> tuple[str, str]:
 def read_bytes(uri: str) -> bytes:
     bucket, key = split_uri(uri)
     return _s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def stream(uri: str) -> BinaryIO:
+    """The object's bytes as they arrive."""
+    bucket, key = split_uri(uri)
+    return _s3().get_object(Bucket=bucket, Key=key)["Body"]
 
 
 def write_bytes(uri: str, content: bytes) -> None:
