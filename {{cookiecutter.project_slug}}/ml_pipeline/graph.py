@@ -28,3 +28,16 @@ def downstream(definition: dict[str, Any], name: str) -> list[str]:
     while more := {step for step, wanted in needed.items() if step not in reached and wanted & reached}:
         reached |= more
     return [step for step in needed if step in reached]
+
+
+def upstream(definition: dict[str, Any], name: str) -> list[str]:
+    """Every step that the step needs, directly or through others, in the order of the definition."""
+    needed, reached = needs(definition), {name}
+    while more := set().union(*(needed[step] for step in reached)) - reached:
+        reached |= more
+    return [step for step in needed if step in reached - {name}]
+
+
+def outermost(definition: dict[str, Any], name: str) -> str:
+    """The step itself, or the condition in one of whose branches it lies."""
+    return next(step["Name"] for step in definition["Steps"] if name in needs({"Steps": [step]}))
