@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ml_pipeline import columns, header, pitfalls, roles, sampling, settings, settings_edit, source
+from ml_pipeline import columns, header, ingest, pitfalls, roles, sampling, settings, settings_edit, source
 from ml_pipeline.columns import Columns
 from ml_pipeline.dialect import DELIMITERS
 from ml_pipeline.errors import InputError
@@ -73,9 +73,8 @@ def request(chosen: Namespace) -> Request:
     return Request(chosen.file, wish, rows, chosen.dry_run)
 
 
-def adopt(wanted: Request) -> int:
+def adopt(wanted: Request, present: Settings) -> int:
     """Exit code 0: settings.toml fits the file then. Raises InputError, and nothing is written."""
-    present = settings.load("local")
     found = understood(source.local_file(wanted.file), wanted, present)
     values = {("data", "file"): _place(wanted.file)} | _values(found, present)
     print("\n".join(_told(found)), *_warned(found, present), sep="\n")
@@ -97,7 +96,8 @@ def understood(path: Path, wanted: Request, present: Settings) -> Found:
     head = header.read(path, wanted.wish, present.data)
     wish = header.by_name(wanted.wish, head)
     _check_names(path, head.names, wish)
-    sample = sampling.draw(sampling.batches(path, head.dialect), wanted.rows, SEED)
+    rows = sampling.as_texts(ingest.batches(path, head.options))
+    sample = sampling.draw(rows, wanted.rows, SEED)
     if not sample.total:
         raise InputError(f"{path}: no rows, only the header {roles.listed(list(head.names))}")
     texts = {*wish.ids, *(name for name, kind in present.data.kinds.items() if kind == "category")}
@@ -195,7 +195,7 @@ def _of_another_problem(problem: str, present: Settings) -> Iterator[Finding]:
 def _delimiter(head: Header, present: Settings) -> str:
     """That of settings.toml if the file has it, else empty: it is found out."""
     kept = present.data.delimiter
-    return kept if head.dialect and head.dialect.delimiter == kept else ""
+    return kept if head.delimiter == kept else ""
 
 
 def _told(found: Found) -> Iterator[str]:
@@ -211,8 +211,8 @@ def _told(found: Found) -> Iterator[str]:
 
 
 def _format_told(head: Header) -> Iterator[tuple[str, str, str]]:
-    if head.dialect and head.dialect.delimiter != ",":
-        name = DELIMITERS.get(head.dialect.delimiter, repr(head.dialect.delimiter))
+    if head.delimiter not in ("", ","):
+        name = DELIMITERS.get(head.delimiter, repr(head.delimiter))
         yield "delimiter", name, "divides the first line, and the others into as many cells"
     if not head.has_line:
         first, last = head.names[0], head.names[-1]

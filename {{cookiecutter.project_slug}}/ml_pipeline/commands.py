@@ -9,7 +9,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ml_pipeline import parameters, settings
+from ml_pipeline import parameters, rerun, settings
+from ml_pipeline.errors import InputError
+from ml_pipeline.rerun import Rerun
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,48 @@ def _run_options(parser: ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a pipeline parameter: {names}"
     )
     parser.add_argument(
+        "--from", dest="step", metavar="STEP", help="run STEP and what follows it, keep what came before"
+    )
+    _of_option(parser, "with --from: the run that earlier steps are kept of")
+    parser.add_argument(
         "--fresh",
         action="store_true",
         help="on an empty local AWS that is thrown away: no champion, no earlier runs",
     )
 
 
+def _of_option(parser: ArgumentParser, help: str) -> None:
+    parser.add_argument(
+        "--of", metavar="RUN", help=f"{help}: its id or the beginning of it (default: latest)"
+    )
+
+
 def _run(chosen: Namespace) -> int:
     wanted = settings.load("local")
     values = _assignments(chosen.set)
+    again = _rerun(chosen, values)
+    given = chosen.data or ("" if again else wanted.data.file)
     from ml_pipeline import run, source
-    from ml_pipeline.steps.process import check_file
 
-    data = source.local_file(chosen.data or wanted.data.file)
-    check_file(data, wanted)
-    return run.run(run.Request(data, values, chosen.fresh), wanted)
+    data = source.local_file(given) if given else None
+    if data:
+        from ml_pipeline.steps.process import check_file
+
+        check_file(data, wanted)
+    return run.run(run.Request(data, values, chosen.fresh, again), wanted)
+
+
+def _rerun(chosen: Namespace, values: dict[str, str]) -> Rerun | None:
+    if chosen.step is None:
+        if chosen.of:
+            raise InputError(f"--of {chosen.of} names the run that --from keeps steps of: add --from STEP")
+        return None
+    if chosen.fresh:
+        raise InputError(
+            "--fresh starts from nothing, --from keeps what a run has made: leave one of them out"
+        )
+    new_data = "--data" if chosen.data else "--set RawDataUri" if "RawDataUri" in values else ""
+    return rerun.prepared(chosen.step, chosen.of or "latest", new_data)
 
 
 def _assignments(texts: list[str]) -> dict[str, str]:
@@ -88,44 +117,28 @@ def _definition(chosen: Namespace) -> int:
 
 
 def _adopt_options(parser: ArgumentParser) -> None:
-    parser.description = (
-        "Looks at a file of yours and rewrites [data] and [split] of settings.toml to fit it."
-    )
+    parser.description = "Looks at a file of yours and makes [data] and [split] of settings.toml fit it."
     parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
-    parser.add_argument("--target", required=True, metavar="COLUMN", help="to predict")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    parser.add_argument("--positive", default="", metavar="VALUE", help="the label counted as 1")
+    parser.add_argument("--problem", choices=("binary", "multiclass", "regression"), help="if guessed wrong")
     parser.add_argument(
-        "--problem", choices=("binary", "multiclass", "regression"), help="where it is guessed wrong"
+        "--group", default="", metavar="COLUMN", help="bias is measured within its values too"
     )
-    parser.add_argument("--positive", default="", metavar="VALUE", help="label counted as 1")
-    parser.add_argument(
-        "--facet",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="whose groups are compared for bias; repeatable",
-    )
-    parser.add_argument("--group", default="", metavar="COLUMN", help="that bias is also measured within")
-    parser.add_argument(
-        "--id",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="that identifies a row or a customer; repeatable",
-    )
-    parser.add_argument(
-        "--time", default="", metavar="COLUMN", help="the newest rows are held out as test rows"
-    )
-    parser.add_argument("--rows", type=int, metavar="N", help="to look at, drawn from all of the file")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="show the change of settings.toml, write nothing"
-    )
+    parser.add_argument("--time", default="", metavar="COLUMN", help="the newest rows by it become test rows")
+    for option, does in (("--facet", "its groups are compared for bias"), ("--id", "it identifies a row")):
+        parser.add_argument(
+            option, action="append", default=[], metavar="COLUMN", help=f"{does}; may be repeated"
+        )
+    parser.add_argument("--rows", type=int, metavar="N", help="look at N rows, drawn from the whole file")
+    parser.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
 
 
 def _adopt(chosen: Namespace) -> int:
-    settings.load("local")
+    present = settings.load("local")
     from ml_pipeline import adopt
 
-    return adopt.adopt(adopt.request(chosen))
+    return adopt.adopt(adopt.request(chosen), present)
 
 
 GROUPS = {

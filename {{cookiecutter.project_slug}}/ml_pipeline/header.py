@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ml_pipeline import columns, dialect, ingest, sampling
+from ml_pipeline import columns, dialect, ingest
 from ml_pipeline.dialect import DataError, Dialect
 from ml_pipeline.features import is_number
 from ml_pipeline.roles import Wish, listed
@@ -22,11 +22,16 @@ PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz", ".rar")
 
 @dataclass(frozen=True)
 class Header:
-    """names: of all columns. dialect: None for parquet. has_line: whether the first line holds the names."""
+    """names: of all columns. delimiter: "" for parquet. has_line: whether the first line holds the names."""
 
     names: tuple[str, ...]
-    dialect: Dialect | None
+    delimiter: str = ""
     has_line: bool = True
+
+    @property
+    def options(self) -> ingest.Options:
+        """How to read all cells as they are written."""
+        return ingest.Options((), {}, self.delimiter, () if self.has_line else self.names)
 
 
 def read(path: Path, wish: Wish, data: Data) -> Header:
@@ -36,26 +41,24 @@ def read(path: Path, wish: Wish, data: Data) -> Header:
     """
     _check_format(path)
     if path.suffix == ".parquet":
-        return Header(tuple(ingest.columns_of(path)), None)
-    with path.open("rb") as file:
-        head = file.read(dialect.HEAD_BYTES)
-    found = _sniffed(head, path, data)
+        return Header(tuple(ingest.columns_of(path, ingest.Options((), {}))))
+    found = _sniffed(path, data)
+    with_line = Header(found.names, found.delimiter)
     if wish.target in found.names:
-        return Header(found.names, found)
+        return with_line
     if wish.target in data.columns and len(data.columns) == len(found.names):
-        return Header(data.columns, dialect.sniff(head, str(path), found.delimiter, data.columns), False)
+        return Header(data.columns, found.delimiter, has_line=False)
     numbered = tuple(f"column_{place}" for place in range(1, len(found.names) + 1))
-    without = dialect.sniff(head, str(path), found.delimiter, numbered)
+    without = Header(numbered, found.delimiter, has_line=False)
     if not _first_line_is_data(path, without):
-        return Header(found.names, found)
-    if named(wish.target, numbered) not in numbered:
-        line = listed(list(found.names))
-        raise DataError(
-            f"{path}: no column {wish.target!r}; the first line looks like data: {line}. "
-            f"If there is no header, the columns are column_1 to {numbered[-1]}: --target column_1; "
-            f"or name them all in columns (settings.toml, [data]) first"
-        )
-    return Header(numbered, without, has_line=False)
+        return with_line
+    if named(wish.target, numbered) in numbered:
+        return without
+    raise DataError(
+        f"{path}: no column {wish.target!r}; the first line looks like data: {listed(list(found.names))}. "
+        f"If there is no header, the columns are column_1 to {numbered[-1]}: --target column_1; "
+        f"or name them all in columns (settings.toml, [data]) first"
+    )
 
 
 def named(column: str, names: tuple[str, ...]) -> str:
@@ -89,8 +92,10 @@ def _check_format(path: Path) -> None:
         raise DataError(f"{path}: the file is empty")
 
 
-def _sniffed(head: bytes, path: Path, data: Data) -> Dialect:
+def _sniffed(path: Path, data: Data) -> Dialect:
     """The delimiter of settings.toml holds if it divides the first line."""
+    with path.open("rb") as file:
+        head = file.read(dialect.HEAD_BYTES)
     if data.delimiter:
         found = dialect.sniff(head, str(path), data.delimiter)
         if len(found.names) > 1:
@@ -98,16 +103,13 @@ def _sniffed(head: bytes, path: Path, data: Data) -> Dialect:
     return dialect.sniff(head, str(path))
 
 
-def _first_line_is_data(path: Path, found: Dialect) -> bool:
-    """Whether it has numbers where the rows below have, and one of their texts where these have texts.
-
-    found: reads the first line as a row.
-    """
-    batches = sampling.batches(path, found)
-    table = pa.Table.from_batches(itertools.islice(batches, 1)).slice(0, ROWS_COMPARED)
+def _first_line_is_data(path: Path, without: Header) -> bool:
+    """Whether it has numbers where the rows below have, and one of their texts where these have texts."""
+    batches = itertools.islice(ingest.batches(path, without.options), 1)
+    table = pa.Table.from_batches(batches).slice(0, ROWS_COMPARED)
     numeric, recurring, texts = [], 0, 0
-    for name in found.names:
-        first, *below = (cell.strip() for cell in table[name].to_pylist())
+    for name in without.names:
+        first, *below = ((cell or "").strip() for cell in table[name].to_pylist())
         if columns.typed(pa.chunked_array([below], pa.string()), columns.CERTAIN_MARKERS).dtype.kind == "f":
             numeric.append(is_number(first) or first in columns.CERTAIN_MARKERS)
         else:

@@ -10,13 +10,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from ml_pipeline.checks import ALMOST_NUMERIC, FEW_WORDS, LABEL
 from ml_pipeline.columns import Columns
 from ml_pipeline.errors import InputError
 from ml_pipeline.facets import MAX_NUMERIC_GROUPS
-from ml_pipeline.features import canonical_text
-from ml_pipeline.ingest import numeric_share
+from ml_pipeline.features import canonical_text, is_number
 from ml_pipeline.settings import Data
-from ml_pipeline.steps.process import ALMOST_NUMERIC, FEW_WORDS, LABEL
 
 MAX_CLASSES = 100
 MAX_COUNTED_CLASSES = 20  # whole numbers from 0 or 1 up to here are classes, others an amount
@@ -117,8 +116,8 @@ def _refuse_unlearnable(
 
 
 def _refuse_spoilt(labels: pd.Series, numbers: pd.Series | None, place: str) -> None:
-    if numbers is None and numeric_share(labels) >= ALMOST_NUMERIC:
-        words = [word for word in labels.unique() if not numeric_share(pd.Series([word]))]
+    words = [word for word in labels.unique() if not is_number(word)]
+    if numbers is None and not labels.isin(words).mean() > 1 - ALMOST_NUMERIC:
         raise InputError(
             f"{place} holds numbers, but also {listed(words)}: correct these cells, "
             f"or name the texts in missing (settings.toml, [data])"

@@ -13,9 +13,10 @@ import pytest
 import tomlkit
 from conftest import SETTINGS
 
-from ml_pipeline import header, sampling
+from ml_pipeline import header, ingest, sampling
 from ml_pipeline import settings as settings_file
 from ml_pipeline.__main__ import main
+from ml_pipeline.roles import Wish
 from ml_pipeline.steps.process import check_file
 
 ROWS = 300
@@ -330,8 +331,8 @@ def test_harmless_data_are_adopted_without_a_warning(folder: Path, capsys: pytes
 
 def test_rows_are_drawn_from_the_whole_file_and_the_same_each_time(folder: Path):
     (folder / "mine.csv").write_text("n\n" + "\n".join(map(str, range(100_000))))
-    found = header.read(folder / "mine.csv", header.Wish("n"), SETTINGS.data).dialect
-    drawn = [sampling.draw(sampling.batches(folder / "mine.csv", found), 1000, seed) for seed in (1, 1, 2)]
+    found = header.read(folder / "mine.csv", Wish("n"), SETTINGS.data).options
+    drawn = [sampling.draw(ingest.batches(folder / "mine.csv", found), 1000, seed) for seed in (1, 1, 2)]
     numbers = [np.array(sample.table["n"].to_pylist(), int) for sample in drawn]
     assert [len(n) for n in numbers] == [1000] * 3 and drawn[0].total == 100_000
     assert (numbers[0] == numbers[1]).all() and (numbers[0] != numbers[2]).any()
