@@ -10,8 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_pipeline.dialect import DataError
-from ml_pipeline.features import Column, Texts, canonical_text, is_number, parse_numbers
+from ml_pipeline.features import Column, RowError, Texts, canonical_text, is_number, parse_numbers
 
 Kind = Literal["number", "category"]
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -137,7 +136,7 @@ def _cast(cells: pa.Array, missing: tuple[str, ...], name: str) -> np.ndarray | 
 
 def _as_text(cells: pa.Array, missing: tuple[str, ...], name: str) -> pa.Array:
     if pa.types.is_nested(cells.type):
-        raise DataError(f"column {name} holds {cells.type}; a cell must be a number, a text or a truth value")
+        raise RowError(1, name, f"{cells.type} is no number, text or truth value")
     return cells.cast(pa.string())
 
 

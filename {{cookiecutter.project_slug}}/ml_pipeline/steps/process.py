@@ -19,7 +19,8 @@ import pyarrow.parquet
 from ml_pipeline import baseline, cells, checks, ingest, splits, storage
 from ml_pipeline.cells import Kind, Part
 from ml_pipeline.checks import LABEL
-from ml_pipeline.features import FeatureSpec, fit
+from ml_pipeline.dialect import DataError
+from ml_pipeline.features import FeatureSpec, SpecError, fit
 from ml_pipeline.ingest import Options, Raw
 from ml_pipeline.settings import Data, Settings, Split
 
@@ -84,12 +85,15 @@ def prepare(raw: Raw, data: Data, split: Split, uri: str) -> Prepared:
     checks.check_columns(raw.table.column_names, data, split, uri)
     table = labelled(raw.table, data.target)
     checks.check_target(cells.values(table[data.target]), data, uri)
-    places = splits.assign(table, data.target, split)
-    checks.check_splits(table[data.target], places, data, split, uri)
-    checks.check_facets(table, places, data, uri)
-    training = Part(table.drop_columns(split_columns(data, split)), places == splits.TRAIN)
-    spec = fit(training, data)
-    checks.check_categories(training, spec, data, uri)
+    try:
+        places = splits.assign(table, data.target, split)
+        checks.check_splits(table[data.target], places, data, split, uri)
+        checks.check_facets(table, places, data, uri)
+        training = Part(table.drop_columns(split_columns(data, split)), places == splits.TRAIN)
+        spec = fit(training, data)
+    except (splits.SplitError, SpecError) as error:
+        raise DataError(f"{uri}: {error}") from None
+    checks.check_categories(training, spec, data, raw, uri)
     checks.check_ranges(raw, spec)
     return Prepared(table, places, spec)
 
