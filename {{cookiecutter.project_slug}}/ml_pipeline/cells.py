@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_pipeline.dialect import DataError
-from ml_pipeline.features import Column, Texts, canonical_text, is_number, parse_numbers
+from ml_pipeline.features import Column, RowError, Texts, canonical_text, is_number, parse_numbers
 
 Kind = Literal["number", "category"]
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -87,14 +87,20 @@ def values(column: pa.ChunkedArray) -> Column:
 
 
 def distinct_count(column: pa.ChunkedArray) -> int:
-    """How many values there are, the missing one not counted."""
+    """How many values there are, without the missing one; texts that hardly recur count by 64-bit hash."""
     if pa.types.is_floating(column.type):
         numbers = np.sort(column.to_numpy())
         numbers = numbers[: len(numbers) - column.null_count]
         return int(len(numbers) > 0) + int(np.count_nonzero(numbers[1:] != numbers[:-1]))
     if pa.types.is_dictionary(column.type):
         return len(values(column).counts())
-    return pc.count_distinct(column).as_py()
+    hashes = [pd.util.hash_array(_objects(chunk), categorize=False) for chunk in column.chunks]
+    ordered = np.sort(np.concatenate(hashes))
+    return 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
+
+
+def _objects(texts: pa.Array) -> np.ndarray:
+    return texts.drop_null().to_numpy(zero_copy_only=False)
 
 
 def numeric_share(texts: Texts) -> float:
@@ -130,7 +136,7 @@ def _cast(cells: pa.Array, missing: tuple[str, ...], name: str) -> np.ndarray | 
 
 def _as_text(cells: pa.Array, missing: tuple[str, ...], name: str) -> pa.Array:
     if pa.types.is_nested(cells.type):
-        raise DataError(f"column {name} holds {cells.type}; a cell must be a number, a text or a truth value")
+        raise RowError(1, name, f"{cells.type} is no number, text or truth value")
     return cells.cast(pa.string())
 
 

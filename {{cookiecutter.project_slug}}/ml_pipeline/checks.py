@@ -126,7 +126,9 @@ def _check_groups(found: facets.Facet, counts: np.ndarray, uri: str) -> None:
             )
 
 
-def check_categories(training: Mapping[str, Column], spec: FeatureSpec, data: Data, uri: str) -> None:
+def check_categories(
+    training: Mapping[str, Column], spec: FeatureSpec, data: Data, raw: Raw, uri: str
+) -> None:
     """Raises DataError for a text feature that holds spoilt numbers, or a different text in every row."""
     for feature in spec.features:
         if (
@@ -139,9 +141,11 @@ def check_categories(training: Mapping[str, Column], spec: FeatureSpec, data: Da
         share = cells.numeric_share(texts)
         if share >= ALMOST_NUMERIC:
             spoilt = [word for word in feature.categories if not is_number(word)]
+            first = _first_row(cells.values(raw.table[feature.name]), spoilt)
             raise DataError(
-                f"{uri}: {share:.1%} of column {feature.name} are numbers, but not {_listed(spoilt)}; "
-                f"name these in missing, or the column in kinds as category (settings.toml, [data])"
+                f"{ingest.place(first, raw.sources)}, column {feature.name}: {share:.1%} of the cells are "
+                f"numbers, but not {_listed(spoilt)}; correct them, name them in missing, or the column in "
+                f"kinds as category (settings.toml, [data])"
             )
         if len(feature.categories) == sum(texts.counts().values()):
             raise DataError(
@@ -149,6 +153,11 @@ def check_categories(training: Mapping[str, Column], spec: FeatureSpec, data: Da
                 f"{_listed(feature.categories[:3])}, from which nothing can be learned; "
                 f"add it to ids or exclude, or to kinds to keep it (settings.toml, [data])"
             )
+
+
+def _first_row(texts: Texts, words: list[str]) -> int:
+    """The first row, from 1, that has one of the words."""
+    return int(np.argmax(np.isin(texts.words, words)[texts.places])) + 1
 
 
 def check_ranges(raw: Raw, spec: FeatureSpec) -> None:

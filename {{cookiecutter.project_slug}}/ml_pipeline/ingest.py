@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -168,7 +169,7 @@ def _read_through(uri: str, objects: list[_Object], options: Options) -> Raw:
 def _add(columns: Mapping[str, cells.Reader], batches: Iterator[pa.RecordBatch], uri: str) -> int:
     """Adds the rows of one object to the columns and returns how many they are."""
     rows = 0
-    for batch in batches:
+    for batch in _ahead(batches):
         for name, column in columns.items():
             try:
                 column.add(batch.column(name))
@@ -237,6 +238,15 @@ def _opened(
         return names, file.iter_batches(BATCH_ROWS, columns=names)
     found = _sniffed(stream.head, source.uri, options)
     return list(found.names), _csv_rows(stream, source, found, options)
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, each made while the one before is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = pool.submit(next, batches, None)
+            yield batch
 
 
 def _format(uri: str) -> str:

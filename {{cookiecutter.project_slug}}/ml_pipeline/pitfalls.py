@@ -16,7 +16,7 @@ from ml_pipeline.features import canonical_text
 LEAK = 0.98  # AUC or R2 of one column alone, from which it most likely tells the label
 ALIKE = 0.99  # share of rows in which a column and the target agree, from which it is a copy
 LEAF_FRACTION = 0.001  # of the rows in a leaf, so that a tree cannot learn single rows
-TREE_ROWS = 20_000
+TREE_CELLS, TREE_ROWS = 400_000, 2_000  # looked at: so many cells, but of each column so many rows
 FEW_ROWS = 30  # in a split: a share of them is known to a tenth at best
 MANY_CATEGORIES = 100
 FOLDS = 3
@@ -28,7 +28,8 @@ def leaks(features: pd.DataFrame, target: pd.Series, is_regression: bool) -> Ite
 
     features: float64 or str. target: float64 for a regression, else the labels as str. Neither is missing.
     """
-    rows = np.random.default_rng(SEED).permutation(len(target))[:TREE_ROWS]
+    rows = np.random.default_rng(SEED).permutation(len(target))
+    rows = rows[: max(TREE_ROWS, TREE_CELLS // max(1, features.shape[1]))]
     few = target.iloc[rows]
     for name in features:
         codes = _codes(features[name].iloc[rows])

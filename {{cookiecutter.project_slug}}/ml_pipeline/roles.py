@@ -26,7 +26,7 @@ MAX_CODES = 1000
 PROSE_WORDS = 6  # on average in a cell, from which a text is prose
 LONG_NUMBER = 100_000  # an account number is larger
 SHOWN = 8  # labels a reason lists
-POSITIVE_WORDS = ("yes", "y", "true", "t", "1", "positive", "pos", "+", ">50k")
+POSITIVE_WORDS = ("yes", "y", "true", "t", "positive", "pos", "+", ">50k")
 ID_WORDS = {"id", "ids", "uuid", "guid", "key", "identifier", "email"}
 ROW_WORDS = {"index", "row", "rownum", "rownumber", "no", "nr", "number", "num"}
 CODE_WORDS = ID_WORDS | {"code", "zip", "zipcode", "postal", "postcode", "plz", "sku", "type", "category"}
@@ -137,7 +137,7 @@ def positive(columns: Columns, wish: Wish, of_problem: str) -> Finding:
     if of_problem == "multiclass" and not wish.facets:
         return Finding("positive", "", "needed with a --facet only")
     for label in counts.index if of_problem == "binary" else ():
-        if label.lower().rstrip(".") in POSITIVE_WORDS:
+        if label.lower().rstrip(".") in POSITIVE_WORDS or (label == "1" and {"0", "-1"} & {*counts.index}):
             return Finding("positive", label, f"says so; {_shares(counts)}")
     return Finding("positive", counts.idxmin(), f"the rarest label: {_shares(counts)}; else --positive")
 

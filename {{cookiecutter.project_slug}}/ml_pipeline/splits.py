@@ -103,7 +103,7 @@ def _times(column: pa.ChunkedArray, name: str) -> np.ndarray:
     if pa.types.is_floating(column.type):
         return column.to_numpy()
     try:
-        return pd.to_datetime(column.to_pandas(), format="ISO8601", utc=True).dt.tz_convert(None).to_numpy()
+        return pd.to_datetime(column.to_numpy(), format="ISO8601", utc=True).tz_convert(None).to_numpy()
     except ValueError as error:
         raise SplitError(
             f"column {name}: times must be numbers or ISO 8601 such as 2024-02-29T12:00:00 ({error}); "

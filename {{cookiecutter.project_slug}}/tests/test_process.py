@@ -12,7 +12,7 @@ import pytest
 
 from ml_pipeline import baseline, splits, storage
 from ml_pipeline.dialect import DataError
-from ml_pipeline.features import FeatureSpec, SpecError
+from ml_pipeline.features import FeatureSpec
 from ml_pipeline.ingest import Options, read
 from ml_pipeline.steps.process import check_file, process
 
@@ -379,7 +379,7 @@ REFUSED = {
     "spoilt numbers": (
         changed(income=lambda f: ["n.a."] + [str(i) for i in range(399)]),
         {"split": {"validation_fraction": 0.01, "test_fraction": 0.01}},
-        "of column income are numbers, but not n.a.; name these in missing",
+        r"data.csv row 1, column income: 9\d.\d% of the cells are numbers, but not n.a.; correct them, name",
     ),
     "no number": (
         changed(income=lambda f: f.income.astype(object).where(f.index != 6, "12 EUR")),
@@ -411,7 +411,7 @@ def test_unusable_data_are_refused_by_place_and_nothing_is_written(bucket, setti
     content, sections, message = REFUSED[case]
     uri = f"s3://{bucket}/raw/data.csv" if content is None else put(bucket, content)
     sections = {"data": {"ids": ("id",)} | sections.get("data", {}), "split": sections.get("split", {})}
-    with pytest.raises((DataError, SpecError, splits.SplitError), match=message):
+    with pytest.raises(DataError, match=message):
         process(uri, EXECUTION, settings(**sections))
     assert storage.list_uris(f"s3://{bucket}/executions/") == []
 
@@ -432,7 +432,7 @@ def test_a_bad_cell_is_named_by_its_own_object(bucket, loans):
 
 def test_a_nested_parquet_column_is_refused_by_name(bucket, loans):
     uri = put(bucket, applicants().assign(tags=[["a"]] * 400), "raw/data.parquet")
-    with pytest.raises(DataError, match="column tags holds list"):
+    with pytest.raises(DataError, match=r"column tags: list<.*> is no number, text or truth value"):
         process(uri, EXECUTION, loans)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,13 @@ import pyarrow.parquet
 from ml_pipeline import baseline, cells, checks, ingest, splits, storage
 from ml_pipeline.cells import Kind, Part
 from ml_pipeline.checks import LABEL
-from ml_pipeline.features import FeatureSpec, fit
+from ml_pipeline.dialect import DataError
+from ml_pipeline.features import FeatureSpec, SpecError, fit
 from ml_pipeline.ingest import Options, Raw
 from ml_pipeline.settings import Data, Settings, Split
 
 CHECKED_BYTES = 50 * 2**20  # of a local file: up to here it is read twice, before a run and in it
-GROUP_ROWS = 1 << 16  # of a parquet row group: what a reader of the splits holds at a time
+GROUP_ROWS = 1 << 15  # of a parquet row group: what a reader of the splits holds at a time
 
 
 def process(raw_data_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
@@ -83,12 +85,15 @@ def prepare(raw: Raw, data: Data, split: Split, uri: str) -> Prepared:
     checks.check_columns(raw.table.column_names, data, split, uri)
     table = labelled(raw.table, data.target)
     checks.check_target(cells.values(table[data.target]), data, uri)
-    places = splits.assign(table, data.target, split)
-    checks.check_splits(table[data.target], places, data, split, uri)
-    checks.check_facets(table, places, data, uri)
-    training = Part(table.drop_columns(split_columns(data, split)), places == splits.TRAIN)
-    spec = fit(training, data)
-    checks.check_categories(training, spec, data, uri)
+    try:
+        places = splits.assign(table, data.target, split)
+        checks.check_splits(table[data.target], places, data, split, uri)
+        checks.check_facets(table, places, data, uri)
+        training = Part(table.drop_columns(split_columns(data, split)), places == splits.TRAIN)
+        spec = fit(training, data)
+    except (splits.SplitError, SpecError) as error:
+        raise DataError(f"{uri}: {error}") from None
+    checks.check_categories(training, spec, data, raw, uri)
     checks.check_ranges(raw, spec)
     return Prepared(table, places, spec)
 
@@ -126,10 +131,11 @@ def write_splits(folder: Path, prepared: Prepared, with_csv: bool) -> None:
 
 
 class _Writer:
-    """The files of one split, written a row group at a time."""
+    """The files of one split, written a row group at a time, while the next ones are gathered."""
 
     def __init__(self, folder: Path, name: str, prepared: Prepared, with_csv: bool) -> None:
         self._spec, self._batches, self._rows = prepared.spec, [], 0
+        self._pool, self._writing = ThreadPoolExecutor(1), None
         schema = prepared.table.schema
         self._raw = _parquet(folder / "splits" / f"{name}.parquet", schema)
         self._encoded = _parquet(folder / "encoded" / f"{name}.parquet", encoded_schema(prepared.spec))
@@ -151,16 +157,24 @@ class _Writer:
     def __enter__(self) -> _Writer:
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        if self._rows and raised[0] is None:
-            self._flush()
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        with self._pool:
+            if self._rows and not kind:
+                self._flush()
+        if self._writing and not kind:
+            self._writing.result()
         for writer in (self._raw, self._encoded, self._transform, self._xgboost):
             if writer:
                 writer.close()
 
     def _flush(self) -> None:
-        table = pa.Table.from_batches(self._batches).combine_chunks()
+        if self._writing:
+            self._writing.result()
+        self._writing = self._pool.submit(self._write, self._batches)
         self._batches, self._rows = [], 0
+
+    def _write(self, batches: list[pa.RecordBatch]) -> None:
+        table = pa.Table.from_batches(batches).combine_chunks()
         encoded = encode(table, self._spec)
         self._raw.write_table(table)
         self._encoded.write_table(encoded)
@@ -231,10 +245,15 @@ def _column_profiles(table: pa.Table, spec: FeatureSpec) -> Iterator[dict[str, A
 
 
 def _parquet(path: Path, schema: pa.Schema) -> pyarrow.parquet.ParquetWriter:
-    """A file that reads as plain columns: texts that recur are dictionaries in the file alone."""
+    """A file that reads as plain columns: texts that recur are dictionaries in the file alone.
+
+    Not compressed, since numbers hardly shrink; without statistics, since nothing looks rows up in it.
+    """
     path.parent.mkdir(exist_ok=True)
     texts = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    return pyarrow.parquet.ParquetWriter(path, schema, use_dictionary=texts, store_schema=False)
+    return pyarrow.parquet.ParquetWriter(
+        path, schema, use_dictionary=texts, compression="none", write_statistics=False, store_schema=False
+    )
 
 
 def _csv(path: Path, schema: pa.Schema, quoting: str) -> pyarrow.csv.CSVWriter:
