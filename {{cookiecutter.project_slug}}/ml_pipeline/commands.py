@@ -136,6 +136,33 @@ def _runs(chosen: Namespace) -> int:
     return 0
 
 
+def _clean_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Deletes older runs and their objects in the local AWS; never what a model version, runs/latest or a "
+        "step that a kept run took over points at."
+    )
+    parser.add_argument(
+        "--keep", type=int, required=True, metavar="N", help="how many of the newest runs stay"
+    )
+
+
+def _clean(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    if chosen.keep < 1:
+        raise InputError(
+            f"--keep must be at least 1, got {chosen.keep}; `make clean` forgets the local AWS whole"
+        )
+    from ml_pipeline import clean
+
+    return clean.clean(chosen.keep, wanted)
+
+
+def _doctor(chosen: Namespace) -> int:
+    from ml_pipeline import doctor
+
+    return doctor.doctor()
+
+
 def _version_option(parser: ArgumentParser) -> None:
     parser.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
 
@@ -179,6 +206,8 @@ GROUPS = {
             "approve", "make a model version the one that the next run must meet", _version_option, _approve
         ),
         Command("reject", "take a model version out again", _version_option, _reject),
+        Command("clean", "delete all but the newest runs", _clean_options, _clean),
+        Command("doctor", "what a run needs of this machine: ok, or the remedy", _no_options, _doctor),
         Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
     ),
 }

@@ -105,7 +105,8 @@ def fetch(arn: str, settings: Settings, runs: Path) -> Path:
     _copy_definition(arn, unfinished)
     _copy_logs(ran, arn, unfinished / "logs")
     for step in execution["steps"]:
-        _copy_package(step["result"], unfinished)
+        if "model_package_arn" in (step["result"] or {}):
+            write_package(step["result"]["model_package_arn"], unfinished)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     _point_latest(runs, execution_id)
@@ -242,13 +243,11 @@ def _copy_logs(ran: list[Ran], arn: str, folder: Path) -> None:
             path.write_text("\n".join([*mark, *lines]) + "\n", encoding="utf-8")
 
 
-def _copy_package(result: dict[str, Any] | None, folder: Path) -> None:
-    if result and "model_package_arn" in result:
-        answer = boto3.client("sagemaker").describe_model_package(
-            ModelPackageName=result["model_package_arn"]
-        )
-        answer.pop("ResponseMetadata")
-        _write(folder / "model_package.json", answer)
+def write_package(arn: str, folder: Path) -> None:
+    """Writes model_package.json: the registered version as it is now."""
+    answer = boto3.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    answer.pop("ResponseMetadata")
+    _write(folder / "model_package.json", answer)
 
 
 def _json(uri: str) -> Any:
