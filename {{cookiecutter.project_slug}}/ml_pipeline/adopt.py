@@ -77,11 +77,11 @@ def adopt(wanted: Request, present: Settings) -> int:
     """Exit code 0: settings.toml fits the file then. Raises InputError, and nothing is written."""
     found = understood(source.local_file(wanted.file), wanted, present)
     values = {("data", "file"): _place(wanted.file)} | _values(found, present)
-    print("\n".join(_told(found)), *_warned(found, present), sep="\n")
     before = Path(settings.FILE).read_text(encoding="utf-8")
     after = settings_edit.edited(before, values)
     with settings_edit.candidate(Path(settings.FILE), after) as candidate:
         _check(candidate, values, found.path)
+        print("\n".join([*_told(found), *_warned(found, present)]))
         if wanted.dry_run:
             print(settings_edit.difference(before, after) or f"{settings.FILE}: nothing to change")
         else:

@@ -50,8 +50,8 @@ def _codes(column: pd.Series) -> np.ndarray:
     """Numbers as they are, texts as their places; a missing cell is below all. Shape (n, 1)."""
     if column.dtype.kind != "f":
         return pd.factorize(column, sort=True)[0].reshape(-1, 1).astype(np.float64)
-    lowest = column.min() if column.notna().any() else 0.0
-    return column.fillna(lowest - 1).to_numpy(np.float64).reshape(-1, 1)
+    finite = column.where(np.isfinite(column))
+    return finite.fillna(finite.min() - 1).to_numpy(np.float64).reshape(-1, 1)
 
 
 def _score_of_one(codes: np.ndarray, target: pd.Series, is_regression: bool) -> float:
