@@ -149,6 +149,8 @@ FILES: dict[str, tuple[str | bytes, list[str], dict[str, Any]]] = {
         ["--target", "y"],
         {"positive": "yes"},
     ),
+    "labels 1 and 2": (csv(frame(y=labels("1", "2"))), ["--target", "y"], {"positive": "2"}),
+    "labels 0 and 1": (csv(frame(y=labels("1", "0"))), ["--target", "y"], {"positive": "1"}),
     "the rarer label": (
         csv(frame(y=labels("good", "bad"))),
         ["--target", "y"],
@@ -187,7 +189,19 @@ def test_after_adopt_the_settings_fit_the_file(folder: Path, case: str):
     check_file(folder / "mine.csv", found)
 
 
-@pytest.mark.parametrize("case", FILES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "churn",
+        "an unnamed index",
+        "no header, blanks after commas",
+        "quotes in headers",
+        "missing-value markers",
+        "a customer's rows",
+        "dates, prose, a constant, an empty column",
+        "a facet of many numbers",
+    ],
+)
 def test_adopting_again_changes_nothing(folder: Path, case: str, capsys: pytest.CaptureFixture[str]):
     content, options, _ = FILES[case]
     adopt(folder, content, *options)
@@ -232,6 +246,13 @@ REFUSED: dict[str, tuple[str | bytes, str, str]] = {
     "one group": (csv(frame(sex="f")), "--target y --facet sex", "facet sex has 'f' in every row"),
     "one row of a class": (csv(frame(y=["a", *"bc" * 149, "b"])), "--target y", "has no 'a'"),
     "no rows wanted": (TEXT, "--target y --rows 0", "--rows must be at least 1, got 0"),
+    "nothing to learn from": (csv(frame()[["y"]].assign(name=PHONES)), "--target y", "no column is left"),
+    "an infinite number": (csv(frame(a=["inf", *COUNT[1:]])), "--target y", "row 1, column a"),
+    "times as days first": (
+        csv(frame(day=pd.to_datetime(DAYS).strftime("%d/%m/%Y"))),
+        "--target y --time day",
+        "ISO 8601",
+    ),
     "texts to regress": (TEXT, "--target y --problem regression", "target y holds texts"),
     "three labels of two": (
         csv(frame(y=COUNT % 3)),
