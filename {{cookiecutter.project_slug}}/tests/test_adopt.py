@@ -67,11 +67,7 @@ UNICODE = frame(**{"Größe in m²": COUNT % 7}).rename(columns={"y": "gültig?"
 # What a file holds, the options of adopt, and what [data] (or [split], for method, key and time) then says.
 FILES: dict[str, tuple[str | bytes, list[str], dict[str, Any]]] = {
     "churn": (
-        csv(
-            frame(**{"Int'l Plan": COUNT % 2, "Area Code": 400 + COUNT % 3, "Phone": PHONES})
-            .rename(columns={"y": "Churn?"})
-            .replace({"Churn?": {"yes": "True.", "no": "False."}})
-        ),
+        csv(frame(y=labels("True.", "False."), **CHURN).rename(columns={"y": "Churn?"})),
         ["--target", "Churn?"],
         {"positive": "True.", "ids": ("Phone",), "kinds": {"Area Code": "category"}, "problem": "binary"},
     ),
@@ -137,7 +133,7 @@ FILES: dict[str, tuple[str | bytes, list[str], dict[str, Any]]] = {
         ["--target", "y"],
         {"exclude": ("day", "note", "k", "none"), "ids": ()},
     ),
-    "codes that begin with 0": (csv(frame(plz=ZIPS)), ["--target", "y"], {"kinds": {"plz": "category"}}),
+    "codes that begin with 0": (csv(frame(place=ZIPS)), ["--target", "y"], {"kinds": {"place": "category"}}),
     "numbers that cannot be read": (
         csv(frame(fee=[f"1,{n:03d}.50" for n in COUNT])),
         ["--target", "y"],
@@ -345,7 +341,7 @@ def test_a_danger_in_the_data_is_told_and_adopted(
 
 
 def test_harmless_data_are_adopted_without_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]):
-    table = pd.concat([frame()] * 4).assign(x=np.random.default_rng(1).normal(size=4 * ROWS))
+    table = pd.concat([frame()] * 4)
     adopt(folder, csv(table), "--target", "y", "--facet", "color")
     assert "warning" not in capsys.readouterr().out
 
