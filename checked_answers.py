@@ -1,7 +1,7 @@
 """Takes answers as text, whatever they hold, and refuses bad ones before anything is written.
 
-An extension of Jinja, named in cookiecutter.json. `cruft update` loads it once, as it was when the project was
-made or last updated, and renders the new template with it too: so it offers no filters that templates could need.
+An extension of Jinja, named in cookiecutter.json. `cruft update` loads it once, in the project's old version,
+and renders the new template with it too: so it offers no filters that a template could need.
 """
 
 from __future__ import annotations
