@@ -48,6 +48,8 @@ SETTINGS = Settings(
         exclude=(),
         missing=("", "?"),
         kinds={},
+        delimiter="",
+        columns=(),
     ),
     split=Split(method="random", key="", time="", validation_fraction=0.2, test_fraction=0.25, seed=7),
     tune=Tune(
