@@ -11,8 +11,8 @@ from ml_pipeline.local import LocalAwsError
 
 EXAMPLES = """\
 examples:
-  python -m ml_pipeline run                                 the whole pipeline on data/sample.csv
-  python -m ml_pipeline run --data mine.csv                 on your data; settings.toml names its columns
+  python -m ml_pipeline adopt mine.csv --target churned     settings.toml fits your data then
+  python -m ml_pipeline run                                 the whole pipeline (at first on data/sample.csv)
   python -m ml_pipeline run --set ApprovalStatus=Approved   with a pipeline parameter set
   python -m ml_pipeline approve 1                           version 1 is what the next run must meet
   python -m ml_pipeline definition > definition.json        what would be upserted to SageMaker

@@ -8,13 +8,10 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ml_pipeline import listing, parameters, rerun, runs, settings
 from ml_pipeline.errors import InputError
 from ml_pipeline.rerun import Rerun
-
-SAMPLE = Path("data/sample.csv")
 
 
 @dataclass(frozen=True)
@@ -31,9 +28,8 @@ def _run_options(parser: ArgumentParser) -> None:
     parser.description = "Runs the compiled pipeline on a local AWS; its results are in runs/<execution id>/."
     parser.add_argument(
         "--data",
-        type=Path,
         metavar="FILE",
-        help=".csv or .parquet (default: data/sample.csv)",
+        help=".csv or .parquet, or s3://bucket/key (default: file in settings.toml, [data])",
     )
     names = ", ".join(parameter.name for parameter in parameters.train_parameters("bucket"))
     parser.add_argument(
@@ -59,9 +55,10 @@ def _run(chosen: Namespace) -> int:
     wanted = settings.load("local")
     values = _assignments(chosen.set)
     again = _rerun(chosen, values)
-    data = chosen.data or (None if again else SAMPLE)
-    from ml_pipeline import run
+    given = chosen.data or ("" if again else wanted.data.file)
+    from ml_pipeline import run, source
 
+    data = source.local_file(given) if given else None
     if data:
         from ml_pipeline.steps.process import check_file
 
@@ -166,8 +163,34 @@ def _definition(chosen: Namespace) -> int:
     return run.definition(wanted)
 
 
+def _adopt_options(parser: ArgumentParser) -> None:
+    parser.description = "Looks at a file of yours and makes [data] and [split] of settings.toml fit it."
+    parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    parser.add_argument("--positive", default="", metavar="VALUE", help="the label counted as 1")
+    parser.add_argument("--problem", choices=("binary", "multiclass", "regression"), help="if guessed wrong")
+    parser.add_argument(
+        "--group", default="", metavar="COLUMN", help="bias is measured within its values too"
+    )
+    parser.add_argument("--time", default="", metavar="COLUMN", help="the newest rows by it become test rows")
+    for option, does in (("--facet", "its groups are compared for bias"), ("--id", "it identifies a row")):
+        parser.add_argument(
+            option, action="extend", nargs="+", default=[], metavar="COLUMN", help=f"{does}; one or more"
+        )
+    parser.add_argument("--rows", type=int, metavar="N", help="look at N rows, drawn from the whole file")
+    parser.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
+
+
+def _adopt(chosen: Namespace) -> int:
+    present = settings.load("local")
+    from ml_pipeline import adopt
+
+    return adopt.adopt(adopt.request(chosen), present)
+
+
 GROUPS = {
     "on this machine, with neither an AWS account nor Docker": (
+        Command("adopt", "make settings.toml fit a data file of yours", _adopt_options, _adopt),
         Command("run", "the whole pipeline on a local AWS, or --from a step on", _run_options, _run),
         Command(
             "step", "one step's function in this process, for a debugger or profiler", _step_options, _step

@@ -64,6 +64,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Data:
+    file: Name
     target: Name
     problem: Literal["binary", "multiclass", "regression"]
     positive: str

@@ -37,6 +37,7 @@ SETTINGS = Settings(
     account=ACCOUNT,
     project=Project(slug="loans", region=REGION),
     data=Data(
+        file="data/sample.csv",
         target="approved",
         problem="binary",
         positive="yes",
