@@ -20,6 +20,7 @@ FILES = {
     "evaluate/metrics.json": "metrics.json",
     "evaluate/predictions.csv": "predictions.csv",
     "evaluate/attributions.json": "attributions.json",
+    "evaluate/partial_dependence.json": "partial_dependence.json",
     "evaluate/verdict.json": "verdict.json",
     "bias/verdict.json": "verdict.json",
     "bias/analysis.json": "bias/analysis.json",
@@ -27,6 +28,7 @@ FILES = {
     "train/learning_curve.json": "learning_curve.json",
     "train/model.tar.gz": "model.tar.gz",
     "process/profile.json": "profile.json",
+    "process/lineage.json": "lineage.json",
 }
 LOG_GROUPS = {
     "TrainingJob": "TrainingJobs",
