@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,9 +20,7 @@ TAIL = 0.05  # left out at each end of a numeric feature, where rows are few
 CODES = {MISSING: "(missing)", UNKNOWN: "(unknown)"}
 
 
-def partial_dependence(
-    model: Model, features: np.ndarray, names: Sequence[str], seed: int
-) -> dict[str, Any]:
+def partial_dependence(model: Model, features: np.ndarray, names: Sequence[str], seed: int) -> dict[str, Any]:
     """Mean prediction over the rows when one feature is set to each of its values in turn.
 
     features: encoded, shape (n, features). Returns {rows, seed, outputs, features: [{name, kind, values,
@@ -81,4 +80,5 @@ def original(feature: Feature, values: np.ndarray) -> list[float] | list[str]:
     if isinstance(feature, Category):
         return [CODES.get(int(code)) or feature.categories[int(code)] for code in values]
     numbers = values.astype(np.float64) * feature.scale + feature.center
-    return [float(f"{number:.7g}") for number in numbers]  # what float32 holds
+    largest = max(abs(feature.center), feature.scale, np.finfo(float).tiny)
+    return numbers.round(6 - math.floor(math.log10(largest))).tolist()  # what float32 holds
