@@ -54,7 +54,7 @@ class Deployed:
         ]
 
     def step(self, arn: str, name: str) -> dict[str, Any]:
-        return next(step for step in results.steps(arn) if step["StepName"] == name)
+        return next(ran.step for ran in results.steps(arn) if ran.step["StepName"] == name)
 
     def artefact(self, arn: str, place: str) -> bytes:
         return storage.read_bytes(self.settings.uri(arn.rpartition("/")[2], *place.split("/")))

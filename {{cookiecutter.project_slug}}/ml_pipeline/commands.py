@@ -10,7 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_pipeline import parameters, settings
+from ml_pipeline import parameters, rerun, runs, settings
+from ml_pipeline.errors import InputError
+from ml_pipeline.rerun import Rerun
+
+SAMPLE = Path("data/sample.csv")
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,6 @@ def _run_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=Path,
-        default=Path("data/sample.csv"),
         metavar="FILE",
         help=".csv or .parquet (default: data/sample.csv)",
     )
@@ -37,20 +40,47 @@ def _run_options(parser: ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a pipeline parameter: {names}"
     )
     parser.add_argument(
+        "--from", dest="step", metavar="STEP", help="run STEP and what follows it, keep what came before"
+    )
+    _of_option(parser, "with --from: the run that earlier steps are kept of")
+    parser.add_argument(
         "--fresh",
         action="store_true",
         help="on an empty local AWS that is thrown away: no champion, no earlier runs",
     )
 
 
+def _of_option(parser: ArgumentParser, help: str) -> None:
+    parser.add_argument(
+        "--of", metavar="RUN", help=f"{help}: its id or the beginning of it (default: latest)"
+    )
+
+
 def _run(chosen: Namespace) -> int:
     wanted = settings.load("local")
     values = _assignments(chosen.set)
+    again = _rerun(chosen, values)
+    data = chosen.data or (None if again else SAMPLE)
     from ml_pipeline import run
-    from ml_pipeline.steps.process import check_file
 
-    check_file(chosen.data, wanted)
-    return run.run(run.Request(chosen.data, values, chosen.fresh), wanted)
+    if data:
+        from ml_pipeline.steps.process import check_file
+
+        check_file(data, wanted)
+    return run.run(run.Request(data, values, chosen.fresh, again), wanted)
+
+
+def _rerun(chosen: Namespace, values: dict[str, str]) -> Rerun | None:
+    if chosen.step is None:
+        if chosen.of:
+            raise InputError(f"--of {chosen.of} names the run that --from keeps steps of: add --from STEP")
+        return None
+    if chosen.fresh:
+        raise InputError(
+            "--fresh starts from nothing, --from keeps what a run has made: leave one of them out"
+        )
+    new_data = "--data" if chosen.data else "--set RawDataUri" if "RawDataUri" in values else ""
+    return rerun.prepared(chosen.step, chosen.of or "latest", new_data)
 
 
 def _assignments(texts: list[str]) -> dict[str, str]:
@@ -78,6 +108,24 @@ def _decide(version: int, status: str) -> int:
     return run.decide(version, status, wanted)
 
 
+def _report_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Makes report.html of a run anew; of two runs, a page in the second's folder that holds them "
+        "against each other. A RUN is an id, the beginning of one, latest or a path."
+    )
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="default: latest")
+    parser.add_argument("other", nargs="?", metavar="RUN", help="the run that is held against the first")
+
+
+def _report(chosen: Namespace) -> int:
+    first = runs.find(chosen.run)
+    second = runs.find(chosen.other) if chosen.other else None
+    from ml_pipeline import report
+
+    print(report.compare(first, second) if second else report.write(first))
+    return 0
+
+
 def _no_options(parser: ArgumentParser) -> None:
     pass
 
@@ -96,6 +144,7 @@ GROUPS = {
             "approve", "make a model version the one that the next run must meet", _version_option, _approve
         ),
         Command("reject", "take a model version out again", _version_option, _reject),
+        Command("report", "make the page of a run anew, or compare two runs", _report_options, _report),
         Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
     ),
 }

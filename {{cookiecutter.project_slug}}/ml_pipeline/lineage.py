@@ -1,4 +1,4 @@
-"""What an execution was made of beside its data: settings, commit, image, library versions."""
+"""What a step was made of beside its data: settings, commit, image, library versions."""
 
 from __future__ import annotations
 

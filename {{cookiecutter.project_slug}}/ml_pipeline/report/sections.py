@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ AXES = 8  # hyperparameters drawn
 FEATURES = 15  # bars of attributions
 TOLD = 5  # of them in words
 LOG_LINES = 40  # of a failed step
-NOT_REACHED = "not reached"
+NOT_REACHED, KEPT = "not reached", "kept"
 
 
 def graph(run: Run) -> Section:
@@ -69,11 +69,13 @@ def _boxes(run: Run) -> dict[str, Box]:
 def _box(name: str, step: Mapping[str, Any] | None, run: Run) -> Box:
     if step is None:
         return Box(name, NOT_REACHED, None, 0.0, 0.0, "")
+    result = step["result"] or {}
+    told = step["failure_reason"] or result.get("summary") or ""
+    if step.get("kept_from"):
+        return Box(name, KEPT, None, 0.0, 0.0, f"of run {step['kept_from']}: {told}")
     took = seconds_between(step["started"], step["ended"])
     before = seconds_between(run.execution["started"], step["started"]) or 0.0
     whole = max(run.seconds, 1e-9)
-    result = step["result"] or {}
-    told = step["failure_reason"] or result.get("summary") or ""
     return Box(name, step["status"], took, before / whole, (took or 0.0) / whole, told)
 
 
@@ -85,16 +87,10 @@ def _layers(run: Run, boxes: Mapping[str, Box]) -> list[list[Box]]:
 
 def _depths(run: Run) -> list[list[str]]:
     """Steps of the definition by the longest way from the start."""
+    definition = run.json("definition.json")
     depth: dict[str, int] = {}
-
-    def place(steps: Iterable[Mapping[str, Any]], least: int) -> None:
-        for step in steps:
-            before = [depth[name] + 1 for name in step.get("DependsOn", []) if name in depth]
-            depth[step["Name"]] = max([least, *before])
-            for branch in ("IfSteps", "ElseSteps"):
-                place(step.get("Arguments", {}).get(branch, []), depth[step["Name"]] + 1)
-
-    place((run.json("definition.json") or {}).get("Steps", []), 0)
+    for name, needed in (graph_needs(definition) if definition else {}).items():
+        depth[name] = 1 + max((depth[other] for other in needed if other in depth), default=-1)
     count = max(depth.values(), default=-1) + 1
     return [[name for name, level in depth.items() if level == wanted] for wanted in range(count)]
 

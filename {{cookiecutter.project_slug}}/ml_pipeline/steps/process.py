@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from ml_pipeline import baseline, facets, ingest, lineage, splits, storage
+from ml_pipeline import baseline, facets, ingest, splits, storage
 from ml_pipeline.features import Category, FeatureSpec, RowError, canonical_text, fit, is_number
 from ml_pipeline.ingest import DataError, Kind, Raw
 from ml_pipeline.settings import Data, Settings, Split
@@ -32,7 +32,6 @@ def process(raw_data_uri: str, execution_id: str, settings: Settings) -> dict[st
     Raises DataError for data that do not fit the settings, naming object, row or column, and what to change.
     """
     data, folder = settings.data, settings.uri(execution_id, "process")
-    storage.write_json(f"{folder}/lineage.json", lineage.lineage(settings))
     raw = ingest.read(raw_data_uri, data.missing, fixed_kinds(data, settings.split))
     prepared = prepare(raw, data, settings.split, raw_data_uri)
     for name in splits.NAMES:
