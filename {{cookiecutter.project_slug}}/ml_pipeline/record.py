@@ -15,7 +15,7 @@ from ml_pipeline.lineage import lineage
 
 
 def recorded(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """The step function, which now also writes `arguments.json`, `lineage.json`, `result.json`, last `_SUCCESS`.
+    """The step function, which now also writes arguments, lineage and result as JSON, and last `_SUCCESS`.
 
     The function must take `execution_id` and `settings`. Raises TypeError when its result is not made of JSON
     types: the SDK would let it pass, and a condition on it would read null.

@@ -19,6 +19,7 @@ from ml_pipeline.local import ACCOUNT, STATE, LocalAws, prepare
 from ml_pipeline.rerun import Rerun
 from ml_pipeline.runs import RUNS
 from ml_pipeline.settings import Settings
+from ml_pipeline.summary import COMMAND
 
 POLL_SECONDS = 0.25
 ENDED = ("Succeeded", "Failed", "Stopped")
@@ -157,7 +158,7 @@ def _reported(folder: Path, page: Future[Path]) -> str:
     error = page.exception()
     if error is None:
         return f"report: {page.result()}"
-    again = f"python -m ml_pipeline report {folder.name}"
+    again = f"{COMMAND} report {folder.name}"
     return f"report: not made, {type(error).__name__}: {error} (`{again}` shows where)"
 
 

@@ -15,12 +15,12 @@ def write(folder: Path) -> Path:
 
 
 def compare(first: Path, second: Path) -> Path:
-    """Place of the page that holds the second run against the first. Raises InputError if that makes no sense."""
+    """Place of the page that holds the second run against the first. InputError if they do not compare."""
     return load().compare(first, second)
 
 
 def load() -> ModuleType:
-    """What makes the pages; matplotlib takes a second to import, and keeps a list of fonts for the next time."""
+    """The module that makes the pages; its matplotlib takes a second to import, and keeps a list of fonts."""
     os.environ.setdefault("MPLCONFIGDIR", str(STATE / "matplotlib"))
     from ml_pipeline.report import pages
 

@@ -34,7 +34,7 @@ def compare(first: Path, second: Path) -> Path:
 
 def page_of(run: Run) -> Page:
     found = [
-        sections.graph(run),
+        sections.steps(run),
         sections.data(run),
         sections.tuning(run),
         quality.section(run),

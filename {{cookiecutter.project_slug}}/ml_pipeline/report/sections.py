@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ml_pipeline import graph
 from ml_pipeline.names import BETTER_HIGH, OBJECTIVE_METRICS
 from ml_pipeline.report import curves, plots
 from ml_pipeline.report.blocks import (
@@ -48,7 +49,7 @@ LOG_LINES = 40  # of a failed step
 NOT_REACHED, KEPT = "not reached", "kept"
 
 
-def graph(run: Run) -> Section:
+def steps(run: Run) -> Section:
     """The steps as boxes with their times."""
     boxes = _boxes(run)
     ran = [box for box in boxes.values() if box.seconds is not None]
@@ -89,7 +90,7 @@ def _depths(run: Run) -> list[list[str]]:
     """Steps of the definition by the longest way from the start."""
     definition = run.json("definition.json")
     depth: dict[str, int] = {}
-    for name, needed in (graph_needs(definition) if definition else {}).items():
+    for name, needed in (graph.needs(definition) if definition else {}).items():
         depth[name] = 1 + max((depth[other] for other in needed if other in depth), default=-1)
     count = max(depth.values(), default=-1) + 1
     return [[name for name, level in depth.items() if level == wanted] for wanted in range(count)]
