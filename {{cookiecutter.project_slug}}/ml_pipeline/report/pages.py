@@ -110,7 +110,7 @@ def facts(run: Run) -> list[tuple[str, str, str]]:
     if run.profile:
         rows = {name: split["rows"] for name, split in run.profile["splits"].items()}
         found.append(("Rows", f"{sum(rows.values()):,}", f"{rows['test']:,} of them test"))
-    ran = [step for step in run.execution["steps"] if step["ended"]]
+    ran = [step for step in run.execution["steps"] if step["ended"] and not step.get("kept_from")]
     found.append(("Time", seconds(run.seconds), plural(len(ran), "step")))
     return found
 

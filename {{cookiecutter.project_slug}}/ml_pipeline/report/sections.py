@@ -45,7 +45,7 @@ TRIALS = 10  # in the table of the best
 AXES = 8  # hyperparameters drawn
 FEATURES = 15  # bars of attributions
 TOLD = 5  # of them in words
-LOG_LINES = 40  # of a failed step
+LOG_LINES = 16  # of a failed step
 NOT_REACHED, KEPT = "not reached", "kept"
 
 
