@@ -152,6 +152,24 @@ def _decide(version: int, status: str) -> int:
     return run.decide(version, status, wanted)
 
 
+def _report_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Makes report.html of a run anew; of two runs, a page in the second's folder that holds them "
+        "against each other. A RUN is an id, the beginning of one, latest or a path."
+    )
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="default: latest")
+    parser.add_argument("other", nargs="?", metavar="RUN", help="the run that is held against the first")
+
+
+def _report(chosen: Namespace) -> int:
+    first = runs.find(chosen.run)
+    second = runs.find(chosen.other) if chosen.other else None
+    from ml_pipeline import report
+
+    print(report.compare(first, second) if second else report.write(first))
+    return 0
+
+
 def _no_options(parser: ArgumentParser) -> None:
     pass
 
@@ -202,6 +220,7 @@ GROUPS = {
             "approve", "make a model version the one that the next run must meet", _version_option, _approve
         ),
         Command("reject", "take a model version out again", _version_option, _reject),
+        Command("report", "make the page of a run anew, or compare two runs", _report_options, _report),
         Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
     ),
 }
