@@ -33,7 +33,9 @@ def test_a_step_that_raises_leaves_its_arguments_and_no_success(bucket, settings
     ]
 
 
-@pytest.mark.parametrize("result", [{"auc": np.float32(0.5)}, {"auc": float("nan")}, [1], None])
+@pytest.mark.parametrize(
+    "result", [{"auc": np.float32(0.5)}, {"auc": float("nan")}, {"di": float("inf")}, [1], None]
+)
 def test_a_result_that_is_not_plain_json_is_refused(bucket, settings, result):
     def measure(execution_id, settings):
         return result
