@@ -86,7 +86,10 @@ def report_rows(folder: Path, project: Path, rows: int, repeat: int) -> None:
             print(f"  {peak:6,.0f} MiB {name}")
     for what, of in (("wall", "seconds"), ("CPU", "cpu_seconds"), ("peak memory", "peak")):
         ratios = [getattr(ours, of) / getattr(plain, of) for plain, ours in pairs]
-        print(f"  {what}: {statistics.median(ratios):.2f} of the plain script's (median of {repeat})", flush=True)
+        print(
+            f"  {what}: {statistics.median(ratios):.2f} of the plain script's (median of {repeat})",
+            flush=True,
+        )
     data.unlink()
 
 

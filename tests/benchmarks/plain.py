@@ -59,7 +59,10 @@ def main(path: str) -> None:
     words = train.columns.difference(numbers)
     encoder = make_column_transformer(
         (make_pipeline(SimpleImputer(strategy="median"), RobustScaler()), numbers),
-        (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2), words),
+        (
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2),
+            words,
+        ),
     )
     train, validation = encoder.fit_transform(train), encoder.transform(validation)
     lap("encode")
@@ -77,8 +80,12 @@ def main(path: str) -> None:
     lap("train")
     scores = model.predict_proba(encoder.transform(test))[:, 1]
     found = {metric.__name__: float(metric(test_label, scores)) for metric in METRICS_OF_SCORES}
-    found |= {metric.__name__: metric(test_label, scores >= 0.5).tolist() if metric is confusion_matrix
-              else float(metric(test_label, scores >= 0.5)) for metric in METRICS_OF_LABELS}
+    found |= {
+        metric.__name__: metric(test_label, scores >= 0.5).tolist()
+        if metric is confusion_matrix
+        else float(metric(test_label, scores >= 0.5))
+        for metric in METRICS_OF_LABELS
+    }
     lap("evaluate")
     print(json.dumps({"rounds": model.best_iteration + 1, "metrics": found, "seconds": seconds}))
 
