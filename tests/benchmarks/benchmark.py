@@ -1,4 +1,4 @@
-"""The generated project beside a plain script on the same rows: `python tests/benchmarks/benchmark.py --help`."""
+"""The generated project beside a plain script on the same rows; --help lists what else can be measured."""
 
 from __future__ import annotations
 

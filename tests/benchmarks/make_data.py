@@ -1,7 +1,7 @@
-"""Loan-like rows of any number, for the benchmark: `python tests/benchmarks/make_data.py ROWS FILE.csv|.parquet`.
+"""Rows of any number, for the benchmark: `python tests/benchmarks/make_data.py ROWS FILE.csv|.parquet`.
 
-An id, 16 numeric and 4 categorical columns, 5 % of their cells empty, and a binary label that can be learned;
-category_0 is the facet. Blocks have seeds of their own: more rows begin with the same ones, and memory is flat.
+An id, 16 numeric and 4 categorical columns, 5 % of their cells empty, and a binary label that can be
+learned; category_0 is the facet. Blocks have seeds of their own: a longer file begins with the shorter one.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def fit(train: Rows, validation: Rows, plan: Plan, folder: Path) -> Checkpoint:
 
 
 def _matrix(rows: Rows, plan: Plan, cuts_of: xgboost.DMatrix | None = None) -> xgboost.DMatrix:
-    """The rows in bins, a byte a cell; cuts_of: the matrix whose bins are used, so that rows compare alike."""
+    """The rows in bins, a byte a cell. cuts_of: the matrix whose bins they are put into."""
     return xgboost.QuantileDMatrix(
         rows.features,
         rows.label,
