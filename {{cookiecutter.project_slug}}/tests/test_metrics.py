@@ -95,10 +95,10 @@ def test_the_interval_is_the_percentile_interval_of_resampled_rows() -> None:
 
 @pytest.mark.parametrize("metric", ["auc", "pr_auc", "logloss", "f1"])
 def test_few_rows_of_many_give_the_interval_of_all(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = binary(3 * metrics.RESAMPLED_ROWS)
-    few = metrics.report("binary", found, found, 400, 0.9, seed=0)[metric]
-    monkeypatch.setattr(metrics, "RESAMPLED_ROWS", len(found.label))
-    every = metrics.report("binary", found, found, 400, 0.9, seed=1)[metric]
+    found = binary(4000)
+    every = metrics.report("binary", found, found, 1000, 0.9, seed=0)[metric]
+    monkeypatch.setattr(metrics, "RESAMPLED_ROWS", 1000)
+    few = metrics.report("binary", found, found, 1000, 0.9, seed=1)[metric]
     assert few["value"] == every["value"]
     width = every["high"] - every["low"]
     assert (few["low"], few["high"]) == pytest.approx((every["low"], every["high"]), abs=0.2 * width)
