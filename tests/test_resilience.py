@@ -64,7 +64,7 @@ class Deployed:
 def deployed(make_project, tmp_path_factory) -> Iterator[Deployed]:
     project: Path = make_project()
     text = (project / "settings.toml").read_text()
-    for old, new in (("trials = 4", "trials = 0"), ("checkpoint_rounds = 50", "checkpoint_rounds = 20")):
+    for old, new in (("trials = 4", "trials = 0"), ("checkpoint_rounds = 100", "checkpoint_rounds = 20")):
         assert old in text
         text = text.replace(old, new)
     (project / "settings.toml").write_text(text)

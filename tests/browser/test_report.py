@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import random
 import re
@@ -214,7 +215,7 @@ def test_headings_begin_with_one_and_leave_out_none(show, name):
         "(all) => all.map((each) => Number(each.tagName[1]))"
     )
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_without_javascript_all_is_there_but_the_slider(show):
