@@ -54,7 +54,7 @@ class Deployed:
         ]
 
     def step(self, arn: str, name: str) -> dict[str, Any]:
-        return next(step for step in results.steps(arn) if step["StepName"] == name)
+        return next(ran.step for ran in results.steps(arn) if ran.step["StepName"] == name)
 
     def artefact(self, arn: str, place: str) -> bytes:
         return storage.read_bytes(self.settings.uri(arn.rpartition("/")[2], *place.split("/")))
@@ -64,7 +64,7 @@ class Deployed:
 def deployed(make_project, tmp_path_factory) -> Iterator[Deployed]:
     project: Path = make_project()
     text = (project / "settings.toml").read_text()
-    for old, new in (("trials = 4", "trials = 0"), ("checkpoint_rounds = 50", "checkpoint_rounds = 20")):
+    for old, new in (("trials = 4", "trials = 0"), ("checkpoint_rounds = 100", "checkpoint_rounds = 20")):
         assert old in text
         text = text.replace(old, new)
     (project / "settings.toml").write_text(text)

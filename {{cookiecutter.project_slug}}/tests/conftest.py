@@ -37,6 +37,7 @@ SETTINGS = Settings(
     account=ACCOUNT,
     project=Project(slug="loans", region=REGION),
     data=Data(
+        file="data/sample.csv",
         target="approved",
         problem="binary",
         positive="yes",
@@ -48,6 +49,8 @@ SETTINGS = Settings(
         exclude=(),
         missing=("", "?"),
         kinds={},
+        delimiter="",
+        columns=(),
     ),
     split=Split(method="random", key="", time="", validation_fraction=0.2, test_fraction=0.25, seed=7),
     tune=Tune(
@@ -71,6 +74,7 @@ SETTINGS = Settings(
         instance_type=MACHINE,
         early_stopping_rounds=5,
         checkpoint_rounds=5,
+        curve_rows=100_000,
         class_weight="none",
         decision_threshold=0.5,
         device="cpu",
