@@ -179,6 +179,24 @@ def _decide(version: int, status: str) -> int:
     return run.decide(version, status, wanted)
 
 
+def _report_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Makes report.html of a run anew; of two runs, a page in the second's folder that holds them "
+        "against each other. A RUN is an id, the beginning of one, latest or a path."
+    )
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="default: latest")
+    parser.add_argument("other", nargs="?", metavar="RUN", help="the run that is held against the first")
+
+
+def _report(chosen: Namespace) -> int:
+    first = runs.find(chosen.run)
+    second = runs.find(chosen.other) if chosen.other else None
+    from ml_pipeline import report
+
+    print(report.compare(first, second) if second else report.write(first))
+    return 0
+
+
 def _no_options(parser: ArgumentParser) -> None:
     pass
 
@@ -202,7 +220,7 @@ def _adopt_options(parser: ArgumentParser) -> None:
     parser.add_argument("--time", default="", metavar="COLUMN", help="the newest rows by it become test rows")
     for option, does in (("--facet", "its groups are compared for bias"), ("--id", "it identifies a row")):
         parser.add_argument(
-            option, action="append", default=[], metavar="COLUMN", help=f"{does}; may be repeated"
+            option, action="extend", nargs="+", default=[], metavar="COLUMN", help=f"{does}; one or more"
         )
     parser.add_argument("--rows", type=int, metavar="N", help="look at N rows, drawn from the whole file")
     parser.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
@@ -231,6 +249,7 @@ GROUPS = {
         Command("reject", "take a model version out again", _version_option, _reject),
         Command("clean", "delete all but the newest runs", _clean_options, _clean),
         Command("doctor", "what a run needs of this machine: ok, or the remedy", _no_options, _doctor),
+        Command("report", "make the page of a run anew, or compare two runs", _report_options, _report),
         Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
     ),
 }

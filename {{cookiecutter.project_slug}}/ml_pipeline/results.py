@@ -18,11 +18,14 @@ from botocore.exceptions import ClientError
 from ml_pipeline import storage
 from ml_pipeline.settings import Settings
 
-# Artefact of a step -> its place in the run's folder. The last verdict that exists is the one that counts.
+# The boxes of the graph in its order.
+STEPS = ("process", "tune", "train", "transform", "evaluate", "bias", "register")
+# Artefact of a step -> its place in the run's folder. Of several for one place the last that exists counts.
 FILES = {
     "evaluate/metrics.json": "metrics.json",
     "evaluate/predictions.csv": "predictions.csv",
     "evaluate/attributions.json": "attributions.json",
+    "evaluate/partial_dependence.json": "partial_dependence.json",
     "evaluate/verdict.json": "verdict.json",
     "bias/verdict.json": "verdict.json",
     "bias/analysis.json": "bias/analysis.json",
@@ -30,6 +33,7 @@ FILES = {
     "train/learning_curve.json": "learning_curve.json",
     "train/model.tar.gz": "model.tar.gz",
     "process/profile.json": "profile.json",
+    **{f"{step}/lineage.json": "lineage.json" for step in STEPS},
 }
 HEAD_BYTES = 2**20  # of the test split: more than its first row
 LOG_GROUPS = {

@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from ml_pipeline.errors import InputError
 from ml_pipeline.local import ACCOUNT, STATE, LocalAws, prepare
 from ml_pipeline.rerun import Rerun
 from ml_pipeline.settings import Settings
+from ml_pipeline.summary import COMMAND
 
 POLL_SECONDS = 0.25
 ENDED = ("Succeeded", "Failed", "Stopped")
@@ -147,15 +149,27 @@ def _start(settings: Settings, values: dict[str, str], selection: dict[str, Any]
 
 
 def _followed(arn: str, names: list[str], settings: Settings, kept: bool) -> int:
-    from ml_pipeline import results, summary
+    from ml_pipeline import report, results, summary
 
-    try:
-        status = _watched(arn, names, settings)
-    except KeyboardInterrupt:
-        status = _stopped(arn)
-    folder = results.fetch(arn, settings, runs.RUNS)
-    print("\n".join(summary.lines(folder, kept)), flush=True)
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(report.load)  # what it imports takes a second, in which a step runs
+        try:
+            status = _watched(arn, names, settings)
+        except KeyboardInterrupt:
+            status = _stopped(arn)
+        folder = results.fetch(arn, settings, runs.RUNS)
+        print("\n".join(summary.lines(folder, kept)), flush=True)
+        print(_reported(folder, beside.submit(report.write, folder)), flush=True)
     return 0 if status == "Succeeded" else 1
+
+
+def _reported(folder: Path, page: Future[Path]) -> str:
+    """Where the report is, or why there is none, which does not change what came of the run."""
+    error = page.exception()
+    if error is None:
+        return f"report: {page.result()}"
+    again = f"{COMMAND} report {folder.name}"
+    return f"report: not made, {type(error).__name__}: {error} (`{again}` shows where)"
 
 
 def _watched(arn: str, names: list[str], settings: Settings) -> str:

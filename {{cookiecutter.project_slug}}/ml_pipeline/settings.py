@@ -114,6 +114,7 @@ class Train:
     instance_type: InstanceType
     early_stopping_rounds: Positive
     checkpoint_rounds: Positive
+    curve_rows: Positive
     class_weight: Literal["none", "balanced"]
     decision_threshold: Fraction | Literal["max_f1"]
     device: Literal["cpu", "cuda"]

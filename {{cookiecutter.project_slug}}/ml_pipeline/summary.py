@@ -46,16 +46,16 @@ def _again(execution: dict[str, Any], kept: bool) -> str:
 def _failure(run: Path, step: dict[str, Any], execution: dict[str, Any], kept: bool) -> list[str]:
     log = run / "logs" / f"{step['name']}.log"
     text = log.read_text(encoding="utf-8") if log.exists() else ""
-    cause = _cause(text) or step["failure_reason"]
+    reason = cause(text) or step["failure_reason"]
     frames = [f"{place}:{number}" for place, number, _ in FRAME.findall(text) if place != RECORD]
     told = ["steps: " + ", ".join(f"{ran['name']} {ran['status']}" for ran in execution["steps"])]
-    told += [f"{step['name']} failed: {cause}", *(f"  at {frame}" for frame in frames[-5:])]
+    told += [f"{step['name']} failed: {reason}", *(f"  at {frame}" for frame in frames[-5:])]
     told += [f"log: {log}"] if log.exists() else []
-    remedy = "change settings.toml as said above" if "settings.toml" in cause else "mend what is named above"
+    remedy = "change settings.toml as said above" if "settings.toml" in reason else "mend what is named above"
     return [*told, f"what to do: {remedy}, then {_again(execution, kept)}"]
 
 
-def _cause(log: str) -> str | None:
+def cause(log: str) -> str | None:
     """The last error line of the traceback, which says more than the API's failure reason."""
     found = [line for line in log.splitlines() if ERROR.match(line)]
     return found[-1] if found else None

@@ -74,6 +74,7 @@ SETTINGS = Settings(
         instance_type=MACHINE,
         early_stopping_rounds=5,
         checkpoint_rounds=5,
+        curve_rows=100_000,
         class_weight="none",
         decision_threshold=0.5,
         device="cpu",
