@@ -19,7 +19,7 @@ from ml_pipeline import bias_metrics, metrics, report
 from ml_pipeline.errors import InputError
 from ml_pipeline.features import Target
 from ml_pipeline.metrics import Predictions
-from ml_pipeline.report import bias, curves, quality
+from ml_pipeline.report import bias, curves, quality, words
 from ml_pipeline.report.recorded import Run, read_predictions
 from ml_pipeline.report.words import MINUS, NONE
 from ml_pipeline.run import _reported
@@ -253,6 +253,16 @@ def test_predictions_are_read_back_whatever_the_ids_are(run, problem):
     wanted, found = predictions(problem), Run(run(problem)).predictions
     for field in ("label", "score", "predicted"):
         np.testing.assert_array_equal(getattr(found, field), getattr(wanted, field))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(None, NONE), (0.0, "0"), (1e-16, "0"), (12.0, "12"), (0.5, "0.5000"), (-1234.5, f"{MINUS}1,234")]
+    + [(1.11e-9, f"1.11e{MINUS}09"), (123.456, "123.5"), (2e20, "2.00e+20")],
+)
+def test_numbers_have_four_digits_and_no_rounding_noise(value, told):
+    assert words.number(value) == told
+    assert words.signed(value) == (f"+{told}" if value and value > 1e-12 else told)
 
 
 def test_curves_are_scikit_learns():
