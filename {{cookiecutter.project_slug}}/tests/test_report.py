@@ -257,8 +257,10 @@ def test_predictions_are_read_back_whatever_the_ids_are(run, problem):
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(None, NONE), (0.0, "0"), (1e-16, "0"), (12.0, "12"), (0.5, "0.5000"), (-1234.5, f"{MINUS}1,234")]
-    + [(1.11e-9, f"1.11e{MINUS}09"), (123.456, "123.5"), (2e20, "2.00e+20")],
+    [
+        *((None, NONE), (0.0, "0"), (1e-16, "0"), (12.0, "12"), (0.5, "0.5000"), (123.456, "123.5")),
+        *((-1234.5, f"{MINUS}1,234"), (1.11e-9, f"1.11e{MINUS}09"), (2e20, "2.00e+20")),
+    ],
 )
 def test_numbers_have_four_digits_and_no_rounding_noise(value, told):
     assert words.number(value) == told
