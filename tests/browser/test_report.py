@@ -223,7 +223,7 @@ def test_without_javascript_all_is_there_but_the_slider(show):
     page, _ = show("report", java_script_enabled=False)
     assert page.locator("figure svg").count() >= 10
     assert page.get_by_label("A missed positive costs").is_hidden()
-    assert page.get_by_role("row", name="20 times a false alarm").is_visible()
+    assert page.get_by_role("row", name=re.compile("^20 times a false alarm")).is_visible()
 
 
 def test_the_slider_moves_the_curve_and_says_what_the_table_says(show):
@@ -234,10 +234,10 @@ def test_the_slider_moves_the_curve_and_says_what_the_table_says(show):
     page.keyboard.press("ArrowRight")
     assert slider.get_attribute("aria-valuetext") == "2 times a false alarm"
     assert curve.get_attribute("d") != before
-    row = page.get_by_role("row", name="2 times a false alarm", exact=False).first.inner_text().split("\t")
+    row = page.get_by_role("row", name=re.compile("^2 times a false alarm")).inner_text().split("\t")
     told = page.locator("#told").inner_text()
-    assert f"at {row[3]} of the cost" in told.replace("\xa0", " ")
-    assert f"threshold costs {row[4]}." in told.replace("\xa0", " ")
+    assert f"at {row[3]} of the cost" in told
+    assert f"threshold costs {row[4]}." in told
 
 
 def test_light_and_dark_differ_in_paper_and_plots(show):
