@@ -477,7 +477,9 @@ def test_a_large_run_makes_a_small_page(run):
     names = np.array(CLASSES["binary"])[(generator.random(rows) < score).astype(int)]
     folder = run()
     quoted = {name: '"' + name.replace('"', '""') + '"' for name in CLASSES["binary"]}
-    lines = (f"{quoted[name]},{quoted[name]},{value:.4f}" for name, value in zip(names, score, strict=True))
+    lines = (
+        f"{quoted[name]},{quoted[name]},{value!r}" for name, value in zip(names, score.tolist(), strict=True)
+    )
     (folder / "predictions.csv").write_text("\n".join(["label,predicted_label,score", *lines]) + "\n")
     assert len(read_predictions(folder / "predictions.csv", CLASSES["binary"]).label) == rows
     assert report.write(folder).stat().st_size < 500_000
