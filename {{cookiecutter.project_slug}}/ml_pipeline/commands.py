@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_pipeline import parameters, rerun, runs, settings
+from ml_pipeline import listing, parameters, rerun, runs, settings
 from ml_pipeline.errors import InputError
 from ml_pipeline.rerun import Rerun
 
@@ -50,10 +50,9 @@ def _run_options(parser: ArgumentParser) -> None:
     )
 
 
-def _of_option(parser: ArgumentParser, help: str) -> None:
-    parser.add_argument(
-        "--of", metavar="RUN", help=f"{help}: its id or the beginning of it (default: latest)"
-    )
+def _of_option(parser: ArgumentParser, meaning: str, default: str = "latest") -> None:
+    text = f"{meaning}: its id or the beginning of it (default: {default})"
+    parser.add_argument("--of", metavar="RUN", help=text)
 
 
 def _run(chosen: Namespace) -> int:
@@ -87,6 +86,81 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     values = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
     parameters.check(values, parameters.train_parameters("bucket"))
     return values
+
+
+def _step_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Calls a step's function in this process, with the arguments it had in a run and the local AWS up, "
+        "for breakpoint(), a debugger or a profiler. It writes beside the run's results, never over them; "
+        "Register makes a version."
+    )
+    parser.add_argument("step", metavar="NAME", help="such as Evaluate")
+    _of_option(parser, "the run whose arguments it gets")
+    parser.add_argument("--pdb", action="store_true", help="open the debugger where an error is raised")
+
+
+def _step(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    from ml_pipeline import foreground
+
+    name, arguments = foreground.arguments_of(chosen.step, runs.find(chosen.of or "latest"))
+    return foreground.call(name, arguments, wanted, chosen.pdb)
+
+
+def _serve_options(parser: ArgumentParser) -> None:
+    _of_option(parser, "the run whose model it is", "the newest with a model")
+    parser.add_argument(
+        "--port", type=int, default=8080, metavar="N", help="0 takes a free one (default: 8080)"
+    )
+
+
+def _serve(chosen: Namespace) -> int:
+    settings.load("local")
+    from ml_pipeline import serve
+
+    return serve.serve(serve.model_of(chosen.of), chosen.port)
+
+
+def _logs_options(parser: ArgumentParser) -> None:
+    parser.add_argument("step", metavar="STEP", help="such as Train")
+    _of_option(parser, "the run")
+
+
+def _logs(chosen: Namespace) -> int:
+    print(listing.log(chosen.step, runs.find(chosen.of or "latest")), end="")
+    return 0
+
+
+def _runs(chosen: Namespace) -> int:
+    print(listing.table(runs.newest_first()))
+    return 0
+
+
+def _clean_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Deletes older runs and their objects in the local AWS; never what a model version, runs/latest or a "
+        "step that a kept run took over points at."
+    )
+    parser.add_argument(
+        "--keep", type=int, required=True, metavar="N", help="how many of the newest runs stay"
+    )
+
+
+def _clean(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    if chosen.keep < 1:
+        raise InputError(
+            f"--keep must be at least 1, got {chosen.keep}; `make clean` forgets the local AWS whole"
+        )
+    from ml_pipeline import clean
+
+    return clean.clean(chosen.keep, wanted)
+
+
+def _doctor(chosen: Namespace) -> int:
+    from ml_pipeline import doctor
+
+    return doctor.doctor()
 
 
 def _version_option(parser: ArgumentParser) -> None:
@@ -139,12 +213,20 @@ def _definition(chosen: Namespace) -> int:
 
 GROUPS = {
     "on this machine, with neither an AWS account nor Docker": (
-        Command("run", "the whole pipeline, on a local AWS", _run_options, _run),
+        Command("run", "the whole pipeline on a local AWS, or --from a step on", _run_options, _run),
+        Command(
+            "step", "one step's function in this process, for a debugger or profiler", _step_options, _step
+        ),
+        Command("serve", "a run's model on a port, with a curl line that asks it", _serve_options, _serve),
+        Command("runs", "all runs, the newest first", _no_options, _runs),
+        Command("logs", "what a step of a run has printed", _logs_options, _logs),
         Command(
             "approve", "make a model version the one that the next run must meet", _version_option, _approve
         ),
         Command("reject", "take a model version out again", _version_option, _reject),
         Command("report", "make the page of a run anew, or compare two runs", _report_options, _report),
+        Command("clean", "delete all but the newest runs", _clean_options, _clean),
+        Command("doctor", "what a run needs of this machine: ok, or the remedy", _no_options, _doctor),
         Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
     ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -33,6 +35,7 @@ FILES = {
     "process/profile.json": "profile.json",
     **{f"{step}/lineage.json": "lineage.json" for step in STEPS},
 }
+HEAD_BYTES = 2**20  # of the test split: more than its first row
 LOG_GROUPS = {
     "TrainingJob": "TrainingJobs",
     "ProcessingJob": "ProcessingJobs",
@@ -102,10 +105,12 @@ def fetch(arn: str, settings: Settings, runs: Path) -> Path:
     execution = _execution(arn, ran, settings)
     _write(unfinished / "execution.json", execution)
     _copy_files(ran, settings, unfinished)
+    _copy_example(execution, settings, unfinished / "example.jsonl")
     _copy_definition(arn, unfinished)
     _copy_logs(ran, arn, unfinished / "logs")
     for step in execution["steps"]:
-        _copy_package(step["result"], unfinished)
+        if "model_package_arn" in (step["result"] or {}):
+            write_package(step["result"]["model_package_arn"], unfinished)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     _point_latest(runs, execution_id)
@@ -202,6 +207,31 @@ def _copy_files(ran: list[Ran], settings: Settings, folder: Path) -> None:
             storage.download(uri, folder / place)
 
 
+def _copy_example(execution: dict[str, Any], settings: Settings, path: Path) -> None:
+    """Writes one row of the test split, without its label, as it can be sent to the model."""
+    result = next((step["result"] for step in execution["steps"] if step["name"] == "Process"), None)
+    if result is None:
+        return
+    spec = storage.read_json(result["feature_spec_uri"])
+    row = next(csv.reader(io.StringIO(storage.read_head(result["transform_input_uri"], HEAD_BYTES))))
+    cells = row[len(spec["ids"]) + 1 :]  # after ids and target
+    values = {
+        feature["name"]: _value(cell, feature["kind"])
+        for feature, cell in zip(spec["features"], cells, strict=True)
+    }
+    path.write_text(json.dumps(values, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _value(cell: str, kind: str) -> str | float | None:
+    """The cell as JSON has it: a missing one is null."""
+    if cell == "":
+        return None
+    if kind == "category":
+        return cell
+    number = float(cell)
+    return int(number) if number.is_integer() else number
+
+
 def _copy_definition(arn: str, folder: Path) -> None:
     answer = boto3.client("sagemaker").describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)
     _write(folder / "definition.json", json.loads(answer["PipelineDefinition"]))
@@ -217,13 +247,11 @@ def _copy_logs(ran: list[Ran], arn: str, folder: Path) -> None:
             path.write_text("\n".join([*mark, *lines]) + "\n", encoding="utf-8")
 
 
-def _copy_package(result: dict[str, Any] | None, folder: Path) -> None:
-    if result and "model_package_arn" in result:
-        answer = boto3.client("sagemaker").describe_model_package(
-            ModelPackageName=result["model_package_arn"]
-        )
-        answer.pop("ResponseMetadata")
-        _write(folder / "model_package.json", answer)
+def write_package(arn: str, folder: Path) -> None:
+    """Writes model_package.json: the registered version as it is now."""
+    answer = boto3.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    answer.pop("ResponseMetadata")
+    _write(folder / "model_package.json", answer)
 
 
 def _json(uri: str) -> Any:

@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ml_pipeline import graph
+from ml_pipeline import graph, runs
 from ml_pipeline import parameters as pipeline_parameters
 from ml_pipeline.errors import InputError
 from ml_pipeline.local import ACCOUNT, STATE, LocalAws, prepare
 from ml_pipeline.rerun import Rerun
-from ml_pipeline.runs import RUNS
 from ml_pipeline.settings import Settings
 from ml_pipeline.summary import COMMAND
 
@@ -72,8 +71,19 @@ def decide(version: int, status: str, settings: Settings) -> int:
             known = ", ".join(map(str, sorted(found))) or "none yet: run the pipeline first"
             raise InputError(f"{settings.prefix} has no version {version}; registered are: {known}")
         client.update_model_package(ModelPackageArn=found[version], ModelApprovalStatus=status)
+        _renew(found[version])
         print(f"{settings.prefix} version {version} is {status}; a run meets the newest approved version")
         return 0
+
+
+def _renew(package_arn: str) -> None:
+    """Rewrites model_package.json of the run that registered the version."""
+    from ml_pipeline import results
+
+    for folder in runs.newest_first():
+        package = runs.read(folder, "model_package.json")
+        if package and package["ModelPackageArn"] == package_arn:
+            results.write_package(package_arn, folder)
 
 
 def definition(settings: Settings) -> int:
@@ -147,7 +157,7 @@ def _followed(arn: str, names: list[str], settings: Settings, kept: bool) -> int
             status = _watched(arn, names, settings)
         except KeyboardInterrupt:
             status = _stopped(arn)
-        folder = results.fetch(arn, settings, RUNS)
+        folder = results.fetch(arn, settings, runs.RUNS)
         print("\n".join(summary.lines(folder, kept)), flush=True)
         print(_reported(folder, beside.submit(report.write, folder)), flush=True)
     return 0 if status == "Succeeded" else 1

@@ -28,6 +28,13 @@ def read_bytes(uri: str) -> bytes:
     return _s3().get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
+def read_head(uri: str, size: int) -> str:
+    """The text that the object begins with, up to size bytes of it."""
+    bucket, key = split_uri(uri)
+    body = _s3().get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}")["Body"]
+    return body.read().decode(errors="ignore")
+
+
 def write_bytes(uri: str, content: bytes) -> None:
     bucket, key = split_uri(uri)
     _s3().put_object(Bucket=bucket, Key=key, Body=content)
