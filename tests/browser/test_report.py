@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import os
 import random
 import re
@@ -12,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from generate import generate
 LARGEST_BYTES = 3_000_000
 SCRIPT = "<script>document.title='run'</script>"
 LONG = "a column whose name does not end " * 8
+CURVE = "#costs [id$='-curve'] path, #costs path[id$='-curve']"
 PLACES = ("report", "compare", "multiclass", "regression", "rejected", "failed")
 WIDTHS = (360, 1280)
 
@@ -215,39 +216,36 @@ def test_headings_begin_with_one_and_leave_out_none(show, name):
         "(all) => all.map((each) => Number(each.tagName[1]))"
     )
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_without_javascript_all_is_there_but_the_slider(show):
     page, _ = show("report", java_script_enabled=False)
     assert page.locator("figure svg").count() >= 10
     assert page.get_by_label("A missed positive costs").is_hidden()
-    assert page.get_by_role("row", name="20 times a false alarm").is_visible()
+    assert page.get_by_role("row", name=re.compile("^20 times a false alarm")).is_visible()
 
 
 def test_the_slider_moves_the_curve_and_says_what_the_table_says(show):
     page, _ = show("report")
-    slider, curve = (
-        page.get_by_label("A missed positive costs"),
-        page.locator("#costs path[id$='-curve'], #costs [id$='-curve'] path"),
-    )
+    slider, curve = page.get_by_label("A missed positive costs"), page.locator(CURVE)
     before = curve.get_attribute("d")
     slider.focus()
     page.keyboard.press("ArrowRight")
     assert slider.get_attribute("aria-valuetext") == "2 times a false alarm"
     assert curve.get_attribute("d") != before
-    row = page.get_by_role("row", name="2 times a false alarm", exact=False).first.inner_text().split("\t")
+    row = page.get_by_role("row", name=re.compile("^2 times a false alarm")).inner_text().split("\t")
     told = page.locator("#told").inner_text()
-    assert f"at {row[3]} of the cost" in told.replace("\xa0", " ")
-    assert f"threshold costs {row[4]}." in told.replace("\xa0", " ")
+    assert f"at {row[3]} of the cost" in told
+    assert f"threshold costs {row[4]}." in told
 
 
 def test_light_and_dark_differ_in_paper_and_plots(show):
     colours = []
     for scheme in ("light", "dark"):
         page, _ = show("report", color_scheme=scheme)
-        stroke = 'getComputedStyle(document.querySelector(\'#costs [id$="-curve"] path, #costs path[id$="-curve"]\')).stroke'
-        colours.append(
-            (page.evaluate("getComputedStyle(document.body).backgroundColor"), page.evaluate(stroke))
-        )
-    assert colours[0][0] != colours[1][0] and colours[0][1] != colours[1][1]
+        paper = page.locator("body").evaluate("(body) => getComputedStyle(body).backgroundColor")
+        line = page.locator(CURVE).evaluate("(curve) => getComputedStyle(curve).stroke")
+        colours.append((paper, line))
+    (light, light_line), (dark, dark_line) = colours
+    assert light != dark and light_line != dark_line

@@ -247,9 +247,9 @@ GROUPS = {
             "approve", "make a model version the one that the next run must meet", _version_option, _approve
         ),
         Command("reject", "take a model version out again", _version_option, _reject),
+        Command("report", "make the page of a run anew, or compare two runs", _report_options, _report),
         Command("clean", "delete all but the newest runs", _clean_options, _clean),
         Command("doctor", "what a run needs of this machine: ok, or the remedy", _no_options, _doctor),
-        Command("report", "make the page of a run anew, or compare two runs", _report_options, _report),
         Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
     ),
 }

@@ -19,7 +19,7 @@ from ml_pipeline import bias_metrics, metrics, report
 from ml_pipeline.errors import InputError
 from ml_pipeline.features import Target
 from ml_pipeline.metrics import Predictions
-from ml_pipeline.report import bias, curves, quality
+from ml_pipeline.report import bias, curves, quality, words
 from ml_pipeline.report.recorded import Run, read_predictions
 from ml_pipeline.report.words import MINUS, NONE
 from ml_pipeline.run import _reported
@@ -255,6 +255,18 @@ def test_predictions_are_read_back_whatever_the_ids_are(run, problem):
         np.testing.assert_array_equal(getattr(found, field), getattr(wanted, field))
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        *((None, NONE), (0.0, "0"), (1e-16, "0"), (12.0, "12"), (0.5, "0.5000"), (123.456, "123.5")),
+        *((-1234.5, f"{MINUS}1,234"), (1.11e-9, f"1.11e{MINUS}09"), (2e20, "2.00e+20")),
+    ],
+)
+def test_numbers_have_four_digits_and_no_rounding_noise(value, told):
+    assert words.number(value) == told
+    assert words.signed(value) == (f"+{told}" if value and value > 1e-12 else told)
+
+
 def test_curves_are_scikit_learns():
     found = predictions("binary")
     cuts = curves.thresholds(found.label == 1, found.score)
@@ -465,7 +477,9 @@ def test_a_large_run_makes_a_small_page(run):
     names = np.array(CLASSES["binary"])[(generator.random(rows) < score).astype(int)]
     folder = run()
     quoted = {name: '"' + name.replace('"', '""') + '"' for name in CLASSES["binary"]}
-    lines = (f"{quoted[name]},{quoted[name]},{value:.4f}" for name, value in zip(names, score, strict=True))
+    lines = (
+        f"{quoted[name]},{quoted[name]},{value!r}" for name, value in zip(names, score.tolist(), strict=True)
+    )
     (folder / "predictions.csv").write_text("\n".join(["label,predicted_label,score", *lines]) + "\n")
     assert len(read_predictions(folder / "predictions.csv", CLASSES["binary"]).label) == rows
     assert report.write(folder).stat().st_size < 500_000

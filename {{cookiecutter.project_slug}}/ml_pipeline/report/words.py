@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+ROUNDING = 1e-12  # a smaller number is what rounding left of zero
 # Metric -> its name, and what it says in a few words.
 METRICS = {
     "auc": ("ROC AUC", "chance that a positive row scores above a negative one"),
@@ -32,18 +33,18 @@ def number(value: float | None) -> str:
     if value is None:
         return NONE
     size = abs(value)
-    if value == int(value) and size < 1e15:
-        return f"{int(value):,}".replace("-", MINUS)
-    if size >= 1e15 or 0 < size < 1e-4:
+    if size < ROUNDING:
+        return "0"
+    if size >= 1e15 or size < 1e-4:
         return f"{value:.2e}".replace("-", MINUS)
-    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 4 if size < 1 else 3
-    text = f"{value:,.{digits}f}"
-    return text.replace("-", MINUS) if float(text.replace(",", "")) else text.lstrip("-")
+    whole = value == int(value)
+    digits = 0 if whole or size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 4 if size < 1 else 3
+    return f"{value:,.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float | None) -> str:
     text = number(value)
-    return f"+{text}" if value is not None and value > 0 and float(text.replace(",", "")) else text
+    return f"+{text}" if value is not None and value >= ROUNDING else text
 
 
 def share(value: float) -> str:
