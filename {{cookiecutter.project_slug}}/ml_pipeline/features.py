@@ -302,10 +302,9 @@ def _fit_number(name: str, values: np.ndarray) -> Number | None:
         return None
     median = float(np.median(values[~absent]))
     filled = np.where(absent, median, values)
-    center = float(np.median(filled))
     low, high = np.percentile(filled, (25, 75), overwrite_input=True)
     scale = float(high - low)
-    return Number(name, median, center, scale if scale >= TINY_SCALE else 1.0)
+    return Number(name, median, median, scale if scale >= TINY_SCALE else 1.0)
 
 
 def _fit_category(name: str, values: Column, missing: Iterable[str]) -> Category | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from ml_pipeline import baseline, splits, storage
@@ -285,6 +286,32 @@ def test_random_and_keyed_rows_stay_in_their_split_when_rows_come_and_go(setting
         before = dict(zip(frame.id, places(frame, settings, **split), strict=True))
         after = dict(zip(rest.id, places(rest, settings, **split), strict=True))
         assert after == {key: before[key] for key in after}
+
+
+@pytest.mark.parametrize("words", [pa.string(), pa.dictionary(pa.int32(), pa.string())])
+def test_a_row_has_the_hash_it_has_always_had_so_that_it_stays_in_its_split(words):
+    table = pa.table({"x": [1.5, None, 0.0, -0.0], "w": pa.array(["a", "b", None, None]).cast(words)})
+    first, second, third = 13820072637379980690, 5830877897213378817, 11848961569839539459
+    assert splits.row_hashes(table, 7).tolist() == [first, second, third, third]
+
+
+def test_no_csv_for_tuning_is_written_without_trials(bucket, settings):
+    process(put(bucket, applicants()), EXECUTION, settings(data={"ids": ("id",)}, tune={"trials": 0}))
+    names = {
+        name.rpartition(f"{EXECUTION}/process/")[2] for name, _ in storage.list_uris(f"s3://{bucket}/ex")
+    }
+    assert "transform/test.csv" in names and not [name for name in names if name.startswith("xgboost")]
+
+
+def test_a_large_split_is_written_in_row_groups_and_keeps_its_order(bucket, settings, monkeypatch):
+    monkeypatch.setattr("ml_pipeline.steps.process.GROUP_ROWS", 64)
+    result = process(put(bucket, applicants()), EXECUTION, settings(data={"ids": ("id",)}))
+    for kind in ("splits_uri", "encoded_uri"):
+        content = storage.read_bytes(f"{result[kind]}/train.parquet")
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
+        assert file.num_row_groups > 1 and file.schema_arrow.metadata is None
+    ids = frames(result, "splits_uri")["train"].id
+    assert ids.is_monotonic_increasing and len(ids) == file.metadata.num_rows
 
 
 def test_fractions_of_random_splits_are_about_those_asked_for(settings):
