@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from ml_pipeline.features import FeatureSpec
+from ml_pipeline.features import Column, FeatureSpec, Texts
 
 BUCKETS = 10  # equal-width, as Model Monitor has them
 SKETCH_SIZE = 2048  # at most so many values a level of the quantile sketch, Deequ's default k
 MAX_DOMAIN = 100  # a longer list of categories is not a domain to hold values to
 
 
-def statistics(frame: pd.DataFrame, spec: FeatureSpec) -> dict[str, Any]:
-    """statistics.json of the raw features; frame: numbers float64, all others text."""
-    features = [
-        _number_statistics(name, frame[name])
-        if frame[name].dtype.kind == "f"
-        else _text_statistics(name, frame[name])
-        for name in spec.names
-    ]
-    return {"version": 0, "dataset": {"item_count": len(frame)}, "features": features}
+def statistics(columns: Mapping[str, Column], spec: FeatureSpec) -> dict[str, Any]:
+    """statistics.json of the raw features; columns: by name, each taken once."""
+    features = [_statistics(name, columns[name]) for name in spec.names]
+    return {"version": 0, "dataset": {"item_count": len(columns[spec.names[0]])}, "features": features}
 
 
 def constraints(statistics: dict[str, Any]) -> dict[str, Any]:
@@ -46,14 +41,20 @@ def constraints(statistics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _number_statistics(name: str, column: pd.Series) -> dict[str, Any]:
-    values = np.sort(column.dropna().to_numpy())
+def _statistics(name: str, values: Column) -> dict[str, Any]:
+    if isinstance(values, Texts):
+        return _text_statistics(name, values)
+    return _number_statistics(name, np.sort(values[~np.isnan(values)]), len(values))
+
+
+def _number_statistics(name: str, values: np.ndarray, rows: int) -> dict[str, Any]:
+    """values: sorted."""
     whole = bool((values == np.floor(values)).all())
     return {
         "name": name,
         "inferred_type": "Integral" if whole else "Fractional",
         "numerical_statistics": {
-            "common": _common(column),
+            "common": {"num_present": len(values), "num_missing": rows - len(values)},
             "mean": float(values.mean()),
             "sum": float(values.sum()),
             "std_dev": float(values.std()),
@@ -64,23 +65,20 @@ def _number_statistics(name: str, column: pd.Series) -> dict[str, Any]:
     }
 
 
-def _text_statistics(name: str, column: pd.Series) -> dict[str, Any]:
-    counts = column.value_counts().sort_index()
-    buckets = [{"value": str(value), "count": int(count)} for value, count in counts.items()]
+def _text_statistics(name: str, texts: Texts) -> dict[str, Any]:
+    counts = dict(sorted(texts.counts().items()))
+    present = sum(counts.values())
     return {
         "name": name,
         "inferred_type": "String",
         "string_statistics": {
-            "common": _common(column),
+            "common": {"num_present": present, "num_missing": len(texts) - present},
             "distinct_count": float(len(counts)),
-            "distribution": {"categorical": {"buckets": buckets}},
+            "distribution": {
+                "categorical": {"buckets": [{"value": word, "count": n} for word, n in counts.items()]}
+            },
         },
     }
-
-
-def _common(column: pd.Series) -> dict[str, int]:
-    missing = int(column.isna().sum())
-    return {"num_present": len(column) - missing, "num_missing": missing}
 
 
 def _buckets(values: np.ndarray) -> list[dict[str, float]]:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ml_pipeline.settings import Data
 
 VERSION = 1
 UNKNOWN = -1  # code of a category that the training split does not hold
 MISSING = -2  # code of a category cell without a value
+TINY_SCALE = 10 * np.finfo(np.float64).eps  # a smaller one is no scale: scikit-learn's RobustScaler takes 1
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _SCALARS = {str, bool, int, float, type(None)}
 
@@ -45,6 +44,18 @@ class Texts:
     def __len__(self) -> int:
         return len(self.places)
 
+    def __getitem__(self, row: int) -> str | None:
+        return self.words[self.places[row]]
+
+    def counts(self) -> dict[str, int]:
+        """How many rows have each word, without those that none has."""
+        counts = np.bincount(self.places, minlength=len(self.words)).tolist()
+        pairs = zip(self.words.tolist(), counts, strict=True)
+        return {word: count for word, count in pairs if count and word is not None}
+
+
+Column = np.ndarray | Texts
+
 
 @dataclass(frozen=True)
 class Number:
@@ -70,7 +81,7 @@ class Category:
     name: str
     categories: tuple[str, ...]
 
-    def encode(self, values: np.ndarray | Texts, missing: Iterable[str]) -> np.ndarray:
+    def encode(self, values: Column, missing: Iterable[str]) -> np.ndarray:
         """float64, shape (n,). Raises RowError for a cell that is no scalar."""
         if isinstance(values, Texts):
             return self.encode(values.words, missing)[values.places]
@@ -107,7 +118,7 @@ class FeatureSpec:
     def names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
 
-    def encode(self, columns: Mapping[str, np.ndarray | Texts]) -> np.ndarray:
+    def encode(self, columns: Mapping[str, Column]) -> np.ndarray:
         """Model input, float32, shape (n, features).
 
         columns: by name, shape (n,): numbers, or objects (text, None). Categories that were not in the
@@ -122,7 +133,7 @@ class FeatureSpec:
         self._refuse_infinite(encoded)
         return encoded
 
-    def encode_label(self, labels: np.ndarray) -> np.ndarray:
+    def encode_label(self, labels: Column) -> np.ndarray:
         """float64, shape (n,): place of the class (binary: 1 = positive); for regression the number itself.
 
         Raises RowError for a label that is missing or none of the classes.
@@ -159,36 +170,25 @@ class FeatureSpec:
             raise SpecError(f"not a feature specification: {type(error).__name__} {error}") from None
 
     def _refuse_infinite(self, encoded: np.ndarray) -> None:
-        rows, places = np.nonzero(~np.isfinite(encoded))
-        if len(rows):
+        if not np.isfinite(encoded).all():
+            rows, places = np.nonzero(~np.isfinite(encoded))
             raise RowError(int(rows[0]) + 1, self.names[places[0]], "the number is too large for the model")
 
 
-def fit(frame: pd.DataFrame, data: Data) -> FeatureSpec:
-    """Specification of the frame's features: all columns but target, ids, exclude and, unless told, facets.
+def fit(columns: Mapping[str, Column], data: Data) -> FeatureSpec:
+    """Specification of the training rows' features: all but target, ids, exclude and, unless told, facets.
 
-    frame: the training split; numeric columns are numbers, all others text with None or NaN for missing.
+    columns: by name, each taken once: numbers, or texts with None for missing.
     Raises SpecError when no feature is left or one has no value at all.
     """
     left_out = {data.target, *data.ids, *data.exclude, *(() if data.facets_as_features else data.facets)}
-    names = [str(name) for name in frame.columns if name not in left_out]
+    names = [name for name in columns if name not in left_out]
     if not names:
         raise SpecError(
             f"no column is left as a feature (settings.toml, [data]); left out: {', '.join(sorted(left_out))}"
         )
-    for name in names:
-        if frame[name].isna().all():
-            raise SpecError(
-                f"column {name} has no value in the {len(frame):,} training rows: "
-                f"add it to exclude (settings.toml, [data])"
-            )
-    numbers = [name for name in names if frame[name].dtype.kind in "iuf"]
-    categories = [name for name in names if name not in numbers]
-    fitted: dict[str, Feature] = _fit_numbers(frame, numbers) | _fit_categories(
-        frame, categories, data.missing
-    )
-    target = _fit_target(frame[data.target].to_numpy(object), data)
-    return FeatureSpec(data.ids, tuple(fitted[name] for name in names), target, tuple(data.missing))
+    features = tuple(_fit_feature(name, columns[name], data.missing) for name in names)
+    return FeatureSpec(data.ids, features, _fit_target(columns[data.target], data), tuple(data.missing))
 
 
 def parse_numbers(values: np.ndarray, missing: Iterable[str], column: str) -> np.ndarray:
@@ -206,9 +206,9 @@ def parse_numbers(values: np.ndarray, missing: Iterable[str], column: str) -> np
                 numbers[place] = _number(value, markers)
             except (TypeError, ValueError, OverflowError):
                 raise RowError(place + 1, column, f"{value!r} is not a number") from None
-    numeric_markers = [float(marker) for marker in markers if is_number(marker)]
-    if numeric_markers:
-        numbers = np.where(np.isin(numbers, numeric_markers), np.nan, numbers)
+    for marker in markers:
+        if is_number(marker):
+            numbers[numbers == float(marker)] = np.nan
     infinite = np.flatnonzero(np.isinf(numbers))
     if len(infinite):
         raise RowError(int(infinite[0]) + 1, column, f"{numbers[infinite[0]]} is not a finite number")
@@ -276,7 +276,7 @@ def _text(cell: object, markers: frozenset[str], spelling: Mapping[str, str]) ->
 
 
 def _all_known(
-    codes: np.ndarray, unknown: np.ndarray, labels: np.ndarray, column: str, allowed: str
+    codes: np.ndarray, unknown: np.ndarray, labels: Column, column: str, allowed: str
 ) -> np.ndarray:
     rows = np.flatnonzero(unknown)
     if len(rows):
@@ -284,38 +284,46 @@ def _all_known(
     return codes
 
 
-def _fit_numbers(frame: pd.DataFrame, names: list[str]) -> dict[str, Number]:
-    if not names:
-        return {}
-    from sklearn.impute import SimpleImputer  # here, because serving starts without scikit-learn
-    from sklearn.preprocessing import RobustScaler
-
-    values = frame[names].to_numpy(np.float64)
-    imputer = SimpleImputer(strategy="median").fit(values)
-    scaler = RobustScaler().fit(imputer.transform(values))
-    columns = zip(names, imputer.statistics_, scaler.center_, scaler.scale_, strict=True)
-    return {name: Number(name, *map(float, fitted)) for name, *fitted in columns}
+def _fit_feature(name: str, values: Column, missing: Iterable[str]) -> Feature:
+    is_number_column = isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
+    feature = _fit_number(name, values) if is_number_column else _fit_category(name, values, missing)
+    if feature is None:
+        raise SpecError(
+            f"column {name} has no value in the {len(values):,} training rows: "
+            f"add it to exclude (settings.toml, [data])"
+        )
+    return feature
 
 
-def _fit_categories(frame: pd.DataFrame, names: list[str], missing: Iterable[str]) -> dict[str, Category]:
-    if not names:
-        return {}
-    from sklearn.preprocessing import OrdinalEncoder
+def _fit_number(name: str, values: np.ndarray) -> Number | None:
+    """What scikit-learn's SimpleImputer (median), then its RobustScaler learn, without their copies."""
+    absent = np.isnan(values)
+    if absent.all():
+        return None
+    median = float(np.median(values[~absent]))
+    filled = np.where(absent, median, values)
+    center = float(np.median(filled))
+    low, high = np.percentile(filled, (25, 75), overwrite_input=True)
+    scale = float(high - low)
+    return Number(name, median, center, scale if scale >= TINY_SCALE else 1.0)
 
-    texts = [parse_texts(frame[name].to_numpy(object), missing, name) for name in names]
-    values = np.array([[math.nan if text is None else text for text in column] for column in texts], object).T
-    encoder = OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=UNKNOWN, encoded_missing_value=MISSING
-    ).fit(values)
-    present = [tuple(text for text in found if isinstance(text, str)) for found in encoder.categories_]
-    return {name: Category(name, found) for name, found in zip(names, present, strict=True)}
+
+def _fit_category(name: str, values: Column, missing: Iterable[str]) -> Category | None:
+    """The distinct texts, sorted as scikit-learn's OrdinalEncoder sorts them."""
+    texts = sorted(_distinct(values, missing, name))
+    return Category(name, tuple(texts)) if texts else None
 
 
-def _fit_target(labels: np.ndarray, data: Data) -> Target:
+def _distinct(values: Column, missing: Iterable[str], name: str) -> set[str]:
+    cells = np.array([*values.counts()], object) if isinstance(values, Texts) else values
+    return {text for text in parse_texts(cells, missing, name) if text is not None}
+
+
+def _fit_target(labels: Column, data: Data) -> Target:
     if data.problem == "regression":
         return Target(data.target, data.problem, (), "")
     positive = canonical_text(data.positive)
-    classes = sorted({text for text in parse_texts(labels, data.missing, data.target) if text is not None})
+    classes = sorted(_distinct(labels, data.missing, data.target))
     if data.problem == "binary":
         classes.sort(key=lambda label: label == positive)
     return Target(data.target, data.problem, tuple(classes), positive)

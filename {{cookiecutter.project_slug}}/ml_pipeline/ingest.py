@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from ml_pipeline import storage
-from ml_pipeline.errors import InputError
-from ml_pipeline.features import RowError, canonical_text, is_number, parse_numbers
+from ml_pipeline import cells, dialect, storage
+from ml_pipeline.cells import Kind
+from ml_pipeline.dialect import HEAD_BYTES, DataError, Dialect
+from ml_pipeline.features import RowError
 
-Kind = Literal["number", "category"]
-HEADER_BYTES = 1 << 20  # a header line is not longer
+BLOCK_BYTES = 1 << 20  # of a CSV at a time: small enough to stay in a processor's cache, longer than a line
+BATCH_ROWS = 1 << 14  # of a parquet file at a time
+SHOWN_CHARACTERS = 80  # of a broken row
 PANDAS_INDEX = "__index_level_"  # column that pandas stores its index in
 
 
-class DataError(InputError):
-    """Data that cannot be used; the message names the place, what is wrong and what to do."""
+@dataclass(frozen=True)
+class Options:
+    """How cells are understood. missing: texts that mean "no value", beside the empty one.
+
+    kinds: of columns where it is not inferred. delimiter: "" = found out. columns: of CSVs without a header.
+    """
+
+    missing: tuple[str, ...]
+    kinds: Mapping[str, Kind]
+    delimiter: str = ""
+    columns: tuple[str, ...] = ()
+
+    def reader(self, column: str) -> cells.Reader:
+        return cells.Reader(column, self.missing, self.kinds.get(column))
 
 
 @dataclass(frozen=True)
@@ -41,70 +54,60 @@ class Source:
 
 @dataclass(frozen=True)
 class Raw:
-    """Rows as read: numeric columns float64 (NaN = missing), others str. sha256: of the objects' bytes."""
+    """Rows as read: numbers as double, texts as string or, where words recur, as dictionary; null = missing.
 
-    frame: pd.DataFrame
+    sha256: of the objects' bytes.
+    """
+
+    table: pa.Table
     sources: tuple[Source, ...]
     sha256: str
 
 
-def read(uri: str, missing: tuple[str, ...], kinds: Mapping[str, Kind]) -> Raw:
-    """All rows of the object, or of the objects below the prefix, in key order.
+@dataclass(frozen=True)
+class _Object:
+    """Bytes that can be read more than once."""
 
-    missing: texts that mean "no value", beside the empty one. kinds: of columns where it is not inferred.
-    Raises DataError.
-    """
-    contents = ((name, storage.read_bytes(name)) for name in _objects(uri))
-    return _assembled(uri, contents, missing, kinds)
+    uri: str
+    open: Callable[[], BinaryIO]
 
 
-def read_file(path: Path, missing: tuple[str, ...], kinds: Mapping[str, Kind]) -> Raw:
+class _NotNumbers(Exception):
+    """Columns that began as numbers and hold other texts further down."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+def read(uri: str, options: Options) -> Raw:
+    """All rows of the object, or of the objects below the prefix, in key order. Raises DataError."""
+    return _assembled(uri, [_Object(name, partial(storage.stream, name)) for name in _objects(uri)], options)
+
+
+def read_file(path: Path, options: Options) -> Raw:
     """The same of a local file. Raises DataError."""
-    return _assembled(str(path), [(str(path), path.read_bytes())], missing, kinds)
+    return _assembled(str(path), [_Object(str(path), partial(path.open, "rb"))], options)
 
 
-def _assembled(
-    uri: str, contents: Iterable[tuple[str, bytes]], missing: tuple[str, ...], kinds: Mapping[str, Kind]
-) -> Raw:
-    digest, tables, sources = hashlib.sha256(), [], []
-    for object_uri, content in contents:
-        digest.update(content)
-        table = _table(content, object_uri)
-        _check_columns(table.column_names, tables[0].column_names if tables else None, object_uri)
-        sources.append(Source(object_uri, len(content), table.num_rows))
-        tables.append(table.select(tables[0].column_names) if tables else table)
-    if not sum(source.rows for source in sources):
-        raise DataError(f"{uri}: no rows, only the header {', '.join(tables[0].column_names)}")
-    try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise DataError(f"{uri}: a column has different types in different objects: {error}") from None
-    return Raw(_typed(table, missing, kinds, tuple(sources)), tuple(sources), digest.hexdigest())
-
-
-def columns_of(path: Path) -> list[str]:
+def columns_of(path: Path, options: Options) -> list[str]:
     """Column names of a local CSV or parquet file, read without its rows. Raises DataError."""
     if not path.is_file():
         raise DataError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
-    if not path.stat().st_size:
-        raise DataError(f"{path}: the file is empty")
-    if path.suffix == ".parquet":
-        names = _parquet_names(path)
-    elif path.suffix == ".csv":
-        with path.open("rb") as file:
-            names = [name.strip() for name in _csv_header(file.read(HEADER_BYTES), str(path))]
-    else:
-        raise DataError(f"{path}: the name must end with .csv or .parquet")
+    with path.open("rb") as file:
+        if _format(str(path)) == "parquet":
+            names = _parquet_names(_parquet(file, str(path)), options, str(path))
+        else:
+            names = list(_sniffed(file.read(HEAD_BYTES), str(path), options).names)
     _check_columns(names, None, str(path))
     return names
 
 
-def _parquet_names(path: Path) -> list[str]:
-    try:
-        names = pyarrow.parquet.read_schema(path).names
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: not a parquet file: {error}") from None
-    return [name for name in names if not name.startswith(PANDAS_INDEX)]
+def batches(path: Path, options: Options) -> Iterator[pa.RecordBatch]:
+    """Rows of a local file block by block, of a CSV as texts, of parquet as stored. Raises DataError."""
+    with path.open("rb") as file, TemporaryFile() as spool:
+        source = _Object(str(path), partial(path.open, "rb"))
+        yield from _opened(_Stream(file, hashlib.sha256()), spool, source, options)[1]
 
 
 def place(row: int, sources: tuple[Source, ...]) -> str:
@@ -133,120 +136,210 @@ def _hidden(name: str) -> bool:
     return not name or any(part == "" or part[0] in "_." for part in name.split("/"))
 
 
-def _table(content: bytes, uri: str) -> pa.Table:
-    if not content:
+def _assembled(uri: str, objects: list[_Object], options: Options) -> Raw:
+    try:
+        return _read_through(uri, objects, options)
+    except _NotNumbers as found:  # they are read once more, since their numbers were not kept as written
+        kinds = {**options.kinds, **dict.fromkeys(found.names, "category")}
+        return _read_through(uri, objects, replace(options, kinds=kinds))
+
+
+def _read_through(uri: str, objects: list[_Object], options: Options) -> Raw:
+    """Raises _NotNumbers for columns that turn out to be texts after cells that were numbers."""
+    columns: dict[str, cells.Reader] = {}
+    sources: list[Source] = []
+    digest = hashlib.sha256()
+    for each in objects:
+        with closing(each.open()) as file, TemporaryFile() as spool:
+            stream = _Stream(file, digest)
+            names, batches = _opened(stream, spool, each, options)
+            _check_columns(names, list(columns) or None, each.uri)
+            columns = columns or {name: options.reader(name) for name in names}
+            rows = _add(columns, batches, each.uri)
+        sources.append(Source(each.uri, stream.size, rows))
+    if not sum(source.rows for source in sources):
+        raise DataError(f"{uri}: no rows, only the header {', '.join(columns)}")
+    spoilt = [name for name, column in columns.items() if column.is_spoilt]
+    if spoilt:
+        raise _NotNumbers(spoilt)
+    table = pa.table({name: columns.pop(name).whole() for name in list(columns)})
+    return Raw(table, tuple(sources), digest.hexdigest())
+
+
+def _add(columns: Mapping[str, cells.Reader], batches: Iterator[pa.RecordBatch], uri: str) -> int:
+    """Adds the rows of one object to the columns and returns how many they are."""
+    rows = 0
+    for batch in _ahead(batches):
+        for name, column in columns.items():
+            try:
+                column.add(batch.column(name))
+            except RowError as error:
+                raise DataError(
+                    f"{uri} row {rows + error.row:,}, column {name}: {error.problem}; correct the cell, "
+                    f"name its text in missing, or exclude the column (settings.toml, [data])"
+                ) from None
+        rows += batch.num_rows
+    return rows
+
+
+class _Stream:
+    """A file whose bytes are hashed and counted as they are read, for pyarrow to read on from its head."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO, digest: Any) -> None:
+        self._file, self._digest, self.size = file, digest, 0
+        self.head = b""
+        while len(self.head) < HEAD_BYTES and (piece := self._next(HEAD_BYTES - len(self.head))):
+            self.head += piece
+        self._pending = self.head
+
+    def skip(self, size: int) -> bool:
+        """Leaves out bytes of the head; whether any are left."""
+        self._pending = self._pending[size:]
+        return bool(self._pending)
+
+    def read(self, size: int) -> bytes:
+        piece, self._pending = self._pending[:size], self._pending[size:]
+        return piece or self._next(size)
+
+    def _next(self, size: int) -> bytes:
+        piece = self._file.read(size)
+        self._digest.update(piece)
+        self.size += len(piece)
+        return piece
+
+
+class _Unquoted:
+    """A stream of lines without the quotes around each."""
+
+    closed = False
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream, self._pending = stream, b""
+
+    def read(self, size: int) -> bytes:
+        while piece := self._stream.read(size):
+            lines, end, self._pending = (self._pending + piece).rpartition(b"\n")
+            if end:
+                return dialect.unquoted(lines + end)
+        last, self._pending = self._pending, b""
+        return dialect.unquoted(last)
+
+
+def _opened(
+    stream: _Stream, spool: BinaryIO, source: _Object, options: Options
+) -> tuple[list[str], Iterator[pa.RecordBatch]]:
+    """Names of the columns, and the rows. spool: for parquet, which is not read from its begin to its end."""
+    if _format(source.uri) == "parquet":
+        _copy(stream, spool)
+        file = _parquet(spool, source.uri)
+        names = _parquet_names(file, options, source.uri)
+        return names, file.iter_batches(BATCH_ROWS, columns=names)
+    found = _sniffed(stream.head, source.uri, options)
+    return list(found.names), _csv_rows(stream, source, found, options)
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, each made while the one before is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = pool.submit(next, batches, None)
+            yield batch
+
+
+def _format(uri: str) -> str:
+    ending = uri.rpartition(".")[2]
+    if ending not in ("csv", "parquet"):
+        raise DataError(f"{uri}: the name must end with .csv or .parquet")
+    return ending
+
+
+def _sniffed(head: bytes, uri: str, options: Options) -> Dialect:
+    if not head:
         raise DataError(f"{uri}: the object is empty")
-    if uri.endswith(".csv"):
-        return _read_csv(content, uri)
-    if uri.endswith(".parquet"):
-        return _read_parquet(content, uri)
-    raise DataError(f"{uri}: the name must end with .csv or .parquet")
+    return dialect.sniff(head, uri, options.delimiter, options.columns)
 
 
-def _read_csv(content: bytes, uri: str) -> pa.Table:
+def _csv_rows(stream: _Stream, source: _Object, found: Dialect, options: Options) -> Iterator[pa.RecordBatch]:
     """All columns as text. Cells may hold line breaks within quotes."""
-    names = _csv_header(content, uri)
-    try:
-        table = _parse_csv(content, names, threads=True)
-    except pa.ArrowInvalid:
-        try:  # only a single thread knows the number of the broken row
-            _parse_csv(content, names, threads=False)
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{uri}: {error} (the header is row 1)") from None
-        raise
-    return table.rename_columns([name.strip() for name in names])
-
-
-def _parse_csv(content: bytes, names: list[str], threads: bool) -> pa.Table:
-    return pyarrow.csv.read_csv(
-        io.BytesIO(content if b"\n" in content else content + b"\n"),
-        read_options=pyarrow.csv.ReadOptions(use_threads=threads),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    if not stream.skip(found.data_offset):
+        return
+    broken: list[pyarrow.csv.InvalidRow] = []
+    parsing = pyarrow.csv.ParseOptions(
+        delimiter=found.delimiter,
+        newlines_in_values=True,
+        invalid_row_handler=lambda row: broken.append(row) or "error",
     )
-
-
-def _csv_header(content: bytes, uri: str) -> list[str]:
-    lines = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", errors="replace", newline=""))
+    converting = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(found.names, pa.string()),
+        null_values=["", *options.missing],
+        strings_can_be_null=True,
+    )
+    # only a single thread knows the number of a broken row
+    reading = pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=found.names)
+    lines = _Unquoted(stream) if found.quoted_lines else stream
     try:
-        return next(filter(None, lines))
-    except (StopIteration, csv.Error):
-        raise DataError(f"{uri}: the object holds no header") from None
+        yield from pyarrow.csv.open_csv(pa.PythonFile(lines, "r"), reading, parsing, converting)
+    except pa.ArrowInvalid as error:
+        raise _told(str(error), broken, source) from None
 
 
-def _read_parquet(content: bytes, uri: str) -> pa.Table:
-    """All columns but the index that pandas may have stored beside them."""
+def _told(error: str, broken: list[pyarrow.csv.InvalidRow], source: _Object) -> DataError:
+    """What a parser's error means for the one who wrote the file."""
+    if broken:
+        row = broken[0]
+        return DataError(
+            f"{source.uri} row {row.number:,} has {row.actual_columns} cells, not {row.expected_columns}: "
+            f"{row.text[:SHOWN_CHARACTERS]!r}; correct it, or quote the cell that holds a delimiter"
+        )
+    if "UTF8" in error:
+        with closing(source.open()) as file:
+            problem = dialect.not_utf8(iter(lambda: file.read(BLOCK_BYTES), b""), source.uri)
+        if problem:
+            return problem
+    if "straddl" in error:
+        return DataError(
+            f"{source.uri}: a line is longer than {BLOCK_BYTES:,} bytes, "
+            f"or a quote that opens a cell is never closed"
+        )
+    return DataError(f"{source.uri}: {error}")
+
+
+def _copy(stream: _Stream, file: BinaryIO) -> None:
+    while piece := stream.read(BLOCK_BYTES):
+        file.write(piece)
+    file.seek(0)
+
+
+def _parquet(file: BinaryIO, uri: str) -> pyarrow.parquet.ParquetFile:
     try:
-        table = pyarrow.parquet.read_table(pa.BufferReader(content))
+        return pyarrow.parquet.ParquetFile(file)
     except pa.ArrowException as error:
         raise DataError(f"{uri}: not a parquet file: {error}") from None
-    return table.drop_columns([name for name in table.column_names if name.startswith(PANDAS_INDEX)])
+
+
+def _parquet_names(file: pyarrow.parquet.ParquetFile, options: Options, uri: str) -> list[str]:
+    """All columns but the index that pandas may have stored beside them."""
+    if options.columns:
+        raise DataError(
+            f"{uri}: parquet names its columns itself; columns is for CSV: "
+            f"set it to [] (settings.toml, [data])"
+        )
+    return [name for name in file.schema_arrow.names if not name.startswith(PANDAS_INDEX)]
 
 
 def _check_columns(names: list[str], first: list[str] | None, uri: str) -> None:
     if "" in names:
-        raise DataError(f"{uri}: column {names.index('') + 1} has no name; pandas: to_csv(..., index=False)")
+        raise DataError(f"{uri}: column {names.index('') + 1} has no name; name it")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{uri}: column names must differ, but there is more than one {', '.join(twice)}")
+        raise DataError(
+            f"{uri}: column names must differ, but there is more than one {', '.join(twice)}; rename them"
+        )
     if first is not None and set(names) != set(first):
         differing = ", ".join(sorted(set(names) ^ set(first)))
         raise DataError(
             f"{uri}: not the columns of the first object below the prefix; they differ in {differing}"
         )
-
-
-def _typed(
-    table: pa.Table, missing: tuple[str, ...], kinds: Mapping[str, Kind], sources: tuple[Source, ...]
-) -> pd.DataFrame:
-    columns = {}
-    for name in table.column_names:
-        try:
-            columns[name] = _column(name, table[name], missing, kinds.get(name))
-        except RowError as error:
-            raise DataError(
-                f"{place(error.row, sources)}, column {name}: {error.problem}; correct the cell, "
-                f"name its text in missing, or exclude the column (settings.toml, [data])"
-            ) from None
-    return pd.DataFrame(columns)
-
-
-def _column(
-    name: str, values: pa.ChunkedArray, missing: tuple[str, ...], kind: Kind | None
-) -> np.ndarray | pd.Series:
-    """float64 or str; without a kind it is a number if every cell that has a value is one."""
-    if kind != "category" and _is_numeric(values.type):
-        return parse_numbers(values.cast(pa.float64()).to_numpy(), missing, name)
-    texts = _texts(name, values, missing)
-    if kind != "category":
-        try:
-            return parse_numbers(texts.cast(pa.float64()).to_numpy(), missing, name)
-        except pa.ArrowInvalid:
-            if kind == "number":
-                return parse_numbers(texts.to_numpy(), missing, name)
-    return pa.table({name: texts}).to_pandas()[name].astype("str")
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-
-
-def _texts(name: str, values: pa.ChunkedArray, missing: tuple[str, ...]) -> pa.ChunkedArray:
-    """Canonical text, null for missing; each distinct text is looked at once."""
-    if pa.types.is_nested(values.type):
-        raise DataError(
-            f"column {name} holds {values.type}; a cell must be a number, a text or a truth value"
-        )
-    texts = values.cast(pa.string())
-    words = pc.unique(texts)
-    markers = set(map(canonical_text, missing)) | {""}
-    read = [None if word is None else canonical_text(word) for word in words.to_pylist()]
-    canonical = pa.array([None if word in markers else word for word in read], pa.string())
-    return canonical.take(pc.index_in(texts, value_set=words))
-
-
-def numeric_share(column: pd.Series) -> float:
-    """Share of a text column's values that read as numbers, 0 to 1."""
-    counts = column.value_counts()
-    numeric = [count for word, count in counts.items() if is_number(word)]
-    return float(sum(numeric) / counts.sum()) if len(counts) else 0.0

@@ -64,6 +64,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Data:
+    file: Name
     target: Name
     problem: Literal["binary", "multiclass", "regression"]
     positive: str
@@ -75,6 +76,8 @@ class Data:
     exclude: tuple[str, ...]
     missing: tuple[str, ...]
     kinds: Mapping[str, Literal["number", "category"]]
+    delimiter: Annotated[str, Matching(r'[\t\x20-\x7e]?(?<!")', "empty or one character other than a quote")]
+    columns: tuple[Name, ...]
 
 
 @dataclass(frozen=True)
@@ -392,6 +395,10 @@ def _check_between_sections(settings: Settings) -> None:
     for method, key in (("by_key", "key"), ("ordered", "time")):
         if split.method == method and not getattr(split, key):
             _refuse("", f"the column that method = {method} needs", f"split.{key}")
+        if split.method == method and getattr(split, key) == data.target:
+            _refuse(data.target, "another column than target", f"split.{key}")
+    if len(set(data.columns)) < len(data.columns):
+        _refuse(list(data.columns), "names that differ", "data.columns")
     if split.method == "stratified" and data.problem == "regression":
         _refuse(split.method, "random, ordered or by_key, since a regression has no classes", "split.method")
     for name, (low, high, _) in tune.ranges.items():

@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ml_pipeline.settings import Split
 
@@ -17,48 +18,61 @@ class SplitError(ValueError):
     """Rows that cannot be split as settings say; the message holds the counts and the remedy."""
 
 
-def assign(frame: pd.DataFrame, labels: pd.Series, split: Split) -> np.ndarray:
-    """Place in NAMES of each row's split, shape (n,).
+def assign(table: pa.Table, target: str, split: Split) -> np.ndarray:
+    """Place in NAMES of each row's split, int8, shape (n,).
 
-    labels: what `stratified` keeps the shares of. With `random` and `by_key` a row stays in its split when
-    others come or go; with `stratified` all but those at the border do. Raises SplitError if a key or a time
-    is missing or cannot be read.
+    table: numbers as double, texts as string or dictionary. target: what `stratified` keeps the shares of.
+    With `random` and `by_key` a row stays in its split when others come or go; with `stratified` all but
+    those at the border do. Raises SplitError if a key or a time is missing or cannot be read.
     """
     if split.method == "ordered":
-        return _newest_last(_times(frame[split.time], split.time), split)
+        return _newest_last(_times(table[split.time], split.time), split)
     if split.method == "by_key":
-        return _by_threshold(_key_hashes(frame[split.key], split), split)
-    hashes = row_hashes(frame, split.seed)
+        return _by_threshold(_key_hashes(table[split.key], split), split)
+    hashes = row_hashes(table, split.seed)
     if split.method == "random":
         return _by_threshold(hashes, split)
-    places = np.empty(len(frame), np.int64)
-    for rows in labels.groupby(labels).indices.values():
+    places = np.empty(len(hashes), np.int8)
+    labels = table[target].dictionary_encode().unify_dictionaries()
+    codes = np.concatenate([chunk.indices for chunk in labels.chunks])
+    for code in np.unique(codes):
+        rows = np.flatnonzero(codes == code)
         places[rows] = _by_rank(hashes[rows], split)
     return places
 
 
-def row_hashes(frame: pd.DataFrame, seed: int) -> np.ndarray:
+def row_hashes(table: pa.Table, seed: int) -> np.ndarray:
     """uint64, shape (n,): equal for rows equal in all columns, whatever the columns' order."""
-    total = np.zeros(len(frame), np.uint64)
-    for name in frame.columns:
-        total += _scrambled(_cell_hashes(frame[name]) ^ _digest(f"{seed}/{name}"))
+    total = np.zeros(table.num_rows, np.uint64)
+    for name in table.column_names:
+        _add_scrambled(total, table[name], _digest(f"{seed}/{name}"))
     return _scrambled(total)
 
 
-def class_counts(labels: pd.Series, places: np.ndarray) -> dict[str, dict[str, int]]:
-    """Rows by split and class."""
-    table = pd.crosstab(pd.Series(places, index=labels.index), labels)
-    table = table.reindex(range(len(NAMES)), fill_value=0)
-    return {name: {str(key): int(n) for key, n in table.loc[i].items()} for i, name in enumerate(NAMES)}
+def sizes(places: np.ndarray) -> dict[str, int]:
+    """Rows by split."""
+    return dict(zip(NAMES, np.bincount(places, minlength=len(NAMES)).tolist(), strict=True))
+
+
+def counts(places: np.ndarray, codes: np.ndarray, number: int) -> np.ndarray:
+    """Rows by split and code, shape (3, number); codes: 0 to number - 1, shape (n,)."""
+    cells = np.bincount(places * np.int64(number) + codes, minlength=len(NAMES) * number)
+    return cells.reshape(len(NAMES), number)
+
+
+def class_counts(labels: pa.ChunkedArray, places: np.ndarray) -> dict[str, dict[str, int]]:
+    """Rows by split and class, classes sorted."""
+    encoded = labels.dictionary_encode().unify_dictionaries()
+    words = encoded.chunk(0).dictionary.to_pylist()
+    codes = np.concatenate([chunk.indices for chunk in encoded.chunks])
+    rows = counts(places, codes, len(words)).tolist()
+    return {name: dict(sorted(zip(words, rows[i], strict=True))) for i, name in enumerate(NAMES)}
 
 
 def _by_threshold(hashes: np.ndarray, split: Split) -> np.ndarray:
     point = hashes / 2.0**64
-    return np.select(
-        [point < split.test_fraction, point < split.test_fraction + split.validation_fraction],
-        [TEST, VALIDATION],
-        TRAIN,
-    )
+    held_out = split.test_fraction + split.validation_fraction
+    return _places(point < split.test_fraction, point < held_out)
 
 
 def _by_rank(hashes: np.ndarray, split: Split) -> np.ndarray:
@@ -68,7 +82,7 @@ def _by_rank(hashes: np.ndarray, split: Split) -> np.ndarray:
     held_out = test + round(len(hashes) * split.validation_fraction)
     is_test = hashes <= ordered[test - 1] if test else np.zeros(len(hashes), bool)
     is_held_out = hashes <= ordered[held_out - 1] if held_out else np.zeros(len(hashes), bool)
-    return np.select([is_test, is_held_out], [TEST, VALIDATION], TRAIN)
+    return _places(is_test, is_held_out)
 
 
 def _newest_last(times: np.ndarray, split: Split) -> np.ndarray:
@@ -77,15 +91,19 @@ def _newest_last(times: np.ndarray, split: Split) -> np.ndarray:
     test = len(times) - round(len(times) * split.test_fraction)
     held_out = test - round(len(times) * split.validation_fraction)
     is_test = times >= ordered[min(test, len(times) - 1)]
-    return np.select([is_test, times >= ordered[held_out]], [TEST, VALIDATION], TRAIN)
+    return _places(is_test, times >= ordered[held_out])
 
 
-def _times(column: pd.Series, name: str) -> np.ndarray:
+def _places(is_test: np.ndarray, is_held_out: np.ndarray) -> np.ndarray:
+    return np.where(is_test, np.int8(TEST), np.where(is_held_out, np.int8(VALIDATION), np.int8(TRAIN)))
+
+
+def _times(column: pa.ChunkedArray, name: str) -> np.ndarray:
     _refuse_missing(column, name, "time")
-    if column.dtype.kind == "f":
+    if pa.types.is_floating(column.type):
         return column.to_numpy()
     try:
-        return pd.to_datetime(column, format="ISO8601", utc=True).to_numpy()
+        return pd.to_datetime(column.to_numpy(), format="ISO8601", utc=True).tz_convert(None).to_numpy()
     except ValueError as error:
         raise SplitError(
             f"column {name}: times must be numbers or ISO 8601 such as 2024-02-29T12:00:00 ({error}); "
@@ -93,28 +111,49 @@ def _times(column: pd.Series, name: str) -> np.ndarray:
         ) from None
 
 
-def _key_hashes(column: pd.Series, split: Split) -> np.ndarray:
+def _key_hashes(column: pa.ChunkedArray, split: Split) -> np.ndarray:
     _refuse_missing(column, split.key, "key")
-    return _scrambled(_cell_hashes(column) ^ _digest(f"{split.seed}/{split.key}"))
+    hashes = np.zeros(len(column), np.uint64)
+    _add_scrambled(hashes, column, _digest(f"{split.seed}/{split.key}"))
+    return hashes
 
 
-def _refuse_missing(column: pd.Series, name: str, setting: str) -> None:
-    if column.isna().any():
-        count = int(column.isna().sum())
+def _refuse_missing(column: pa.ChunkedArray, name: str, setting: str) -> None:
+    if column.null_count:
         raise SplitError(
-            f"column {name} has no value in {count:,} of {len(column):,} rows, which cannot be split by it; "
-            f"fill them, or change {setting} or method (settings.toml, [split])"
+            f"column {name} has no value in {column.null_count:,} of {len(column):,} rows, which cannot be "
+            f"split by it; fill them, or change {setting} or method (settings.toml, [split])"
         )
 
 
-def _cell_hashes(column: pd.Series) -> np.ndarray:
-    """uint64, shape (n,): of the number's bits (0.0 = -0.0, all NaN alike) or of the text."""
-    if column.dtype.kind == "f":
-        numbers = column.to_numpy() + 0.0
-        return _scrambled(np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64))
-    places, words = pd.factorize(column)  # a missing cell's place is -1: the last of the digests
-    digests = np.array([*map(_digest, words), _digest("\0")], np.uint64)
-    return digests[places]
+def _add_scrambled(total: np.ndarray, column: pa.ChunkedArray, salt: np.uint64) -> None:
+    """Adds the hash of each cell to its row's total."""
+    row, digests = 0, None
+    for chunk in column.chunks:
+        if pa.types.is_dictionary(chunk.type):
+            if digests is None:  # all chunks have one dictionary
+                digests = _digests(chunk.dictionary)
+            hashes = digests[chunk.indices.fill_null(-1).to_numpy()]
+        elif pa.types.is_floating(chunk.type):
+            hashes = _number_hashes(chunk)
+        else:
+            hashes = _digests(chunk)[:-1]
+        total[row : row + len(chunk)] += _scrambled(hashes ^ salt)
+        row += len(chunk)
+
+
+def _number_hashes(numbers: pa.Array) -> np.ndarray:
+    """uint64, shape (n,): of the number's bits; 0.0 = -0.0, all missing alike."""
+    values = numbers.to_numpy(zero_copy_only=False) + 0.0
+    values[np.isnan(values)] = np.nan
+    return _scrambled(values.view(np.uint64))
+
+
+def _digests(texts: pa.Array) -> np.ndarray:
+    """uint64, shape (n + 1,): of each text, and last of a missing one."""
+    cells = ("\0" if text is None else text for text in (*texts.to_pylist(), None))
+    joined = b"".join([hashlib.blake2b(cell.encode(), digest_size=8).digest() for cell in cells])
+    return np.frombuffer(joined, "<u8")
 
 
 def _digest(text: str) -> np.uint64:

@@ -9,7 +9,7 @@ import os
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import boto3
 import pandas as pd
@@ -29,6 +29,19 @@ def split_uri(uri: str) -> tuple[str, str]:
 def read_bytes(uri: str) -> bytes:
     bucket, key = split_uri(uri)
     return _s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def read_head(uri: str, size: int) -> str:
+    """The text that the object begins with, up to size bytes of it."""
+    bucket, key = split_uri(uri)
+    body = _s3().get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}")["Body"]
+    return body.read().decode(errors="ignore")
+
+
+def stream(uri: str) -> BinaryIO:
+    """The object's bytes as they arrive."""
+    bucket, key = split_uri(uri)
+    return _s3().get_object(Bucket=bucket, Key=key)["Body"]
 
 
 def write_bytes(uri: str, content: bytes) -> None:

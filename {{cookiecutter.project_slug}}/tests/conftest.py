@@ -37,6 +37,7 @@ SETTINGS = Settings(
     account=ACCOUNT,
     project=Project(slug="loans", region=REGION),
     data=Data(
+        file="data/sample.csv",
         target="approved",
         problem="binary",
         positive="yes",
@@ -48,6 +49,8 @@ SETTINGS = Settings(
         exclude=(),
         missing=("", "?"),
         kinds={},
+        delimiter="",
+        columns=(),
     ),
     split=Split(method="random", key="", time="", validation_fraction=0.2, test_fraction=0.25, seed=7),
     tune=Tune(

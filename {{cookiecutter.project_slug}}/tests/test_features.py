@@ -55,11 +55,15 @@ def test_encoding_is_what_scikit_learns_transformers_give(settings):
     expected = np.hstack(
         [scaler.transform(unseen[numbers].to_numpy()), encoder.transform(with_nan(unseen[texts]))]
     )
-    spec = fit(training, settings().data)
+    spec = fit(arrays(training), settings().data)
     encoded = spec.encode({name: unseen[name].to_numpy() for name in spec.names})
     assert list(spec.names) == numbers + texts
     np.testing.assert_array_equal(encoded, expected.astype(np.float32))
     assert (encoded[:, 4] == -1).any() and (encoded[:, 5] == -2).any()
+
+
+def arrays(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    return {name: frame[name].to_numpy() for name in frame}
 
 
 def with_nan(frame: pd.DataFrame) -> np.ndarray:
@@ -68,7 +72,7 @@ def with_nan(frame: pd.DataFrame) -> np.ndarray:
 
 def test_a_spec_read_back_from_its_json_encodes_the_same(settings):
     frame = random_frame(300, 3, "abc")
-    spec = fit(frame, settings().data)
+    spec = fit(arrays(frame), settings().data)
     again = FeatureSpec.from_json(spec.to_json())
     assert again == spec
     columns = {name: frame[name].to_numpy() for name in spec.names}
@@ -127,7 +131,7 @@ def test_distinct_words_and_places_encode_as_the_column():
 
 def test_the_positive_class_of_a_binary_target_is_one(settings):
     frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "approved": ["a", "b", "a"]})
-    target = fit(frame, settings(data={"positive": "a"}).data).target
+    target = fit(arrays(frame), settings(data={"positive": "a"}).data).target
     assert target.classes == ("b", "a")
 
 
@@ -144,7 +148,9 @@ def test_a_label_that_is_no_class_is_refused_by_row():
 
 def test_labels_of_a_regression_are_the_numbers(settings):
     frame = pd.DataFrame({"x": [1.0, 2.0], "price": [3.5, 4.0]})
-    spec = fit(frame, settings(data={"target": "price", "problem": "regression", "positive": ""}).data)
+    spec = fit(
+        arrays(frame), settings(data={"target": "price", "problem": "regression", "positive": ""}).data
+    )
     assert spec.target == Target("price", "regression", (), "")
     assert spec.encode_label(np.array(["3.5", 4], dtype=object)).tolist() == [3.5, 4.0]
     with pytest.raises(RowError, match="row 1, column price: label must be a number, got ''"):
@@ -154,14 +160,14 @@ def test_labels_of_a_regression_are_the_numbers(settings):
 def test_facets_ids_and_excluded_columns_are_no_features_unless_facets_are_wanted(settings):
     frame = pd.DataFrame({"id": ["1"], "sex": ["f"], "x": [1.0], "note": ["n"], "approved": ["yes"]})
     data = settings(data={"facets": ("sex",), "ids": ("id",), "exclude": ("note",)}).data
-    assert fit(frame, data).names == ("x",)
-    assert fit(frame, dataclasses.replace(data, facets_as_features=True)).names == ("sex", "x")
+    assert fit(arrays(frame), data).names == ("x",)
+    assert fit(arrays(frame), dataclasses.replace(data, facets_as_features=True)).names == ("sex", "x")
 
 
 def test_a_feature_without_a_value_is_refused_by_name(settings):
     frame = pd.DataFrame({"x": [1.0, 2.0], "hole": [None, None], "approved": ["yes", "no"]})
     with pytest.raises(SpecError, match="column hole has no value in the 2 training rows"):
-        fit(frame, settings().data)
+        fit(arrays(frame), settings().data)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from botocore.exceptions import ClientError
 
-from ml_pipeline import encoded, metrics, model_quality, serving, storage
+from ml_pipeline import encoded, explain, metrics, model_quality, serving, storage
 from ml_pipeline.features import FeatureSpec, Target
 from ml_pipeline.metrics import Predictions
 from ml_pipeline.serving import Model
@@ -55,7 +55,11 @@ def evaluate(
     storage.write_json(f"{folder}/metrics.json", document)
     columns = [*model.spec.ids, "label", *output_columns(model.spec.target)]
     storage.write_csv(f"{folder}/predictions.csv", served.select(columns))
-    storage.write_json(f"{folder}/attributions.json", attributions(model, splits["test"].features, settings))
+    attributed = attributions(model, splits["test"].features, settings)
+    storage.write_json(f"{folder}/attributions.json", attributed)
+    top, seed = attributed["ranking"][: explain.FEATURES], settings.split.seed
+    dependence = explain.partial_dependence(model, splits["test"].features, top, seed)
+    storage.write_json(f"{folder}/partial_dependence.json", dependence)
     _write_model_quality(folder, found["test"], splits["train"].label, model.spec.target, settings)
     return _result(folder, document, settings)
 

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.parquet
 
-from ml_pipeline import baseline, facets, ingest, splits, storage
-from ml_pipeline.features import Category, FeatureSpec, RowError, canonical_text, fit, is_number
-from ml_pipeline.ingest import DataError, Kind, Raw
+from ml_pipeline import baseline, cells, checks, ingest, splits, storage
+from ml_pipeline.cells import Kind, Part
+from ml_pipeline.checks import LABEL
+from ml_pipeline.dialect import DataError
+from ml_pipeline.features import FeatureSpec, SpecError, fit
+from ml_pipeline.ingest import Options, Raw
 from ml_pipeline.settings import Data, Settings, Split
 
-LABEL = "label"  # first column of the encoded splits
-ALMOST_NUMERIC = 0.9  # a text column with more numbers than this most likely holds spoilt numbers
-FEW_WORDS = 20  # up to so many distinct values a column may well be a category, such as 1 to 10 and K
 CHECKED_BYTES = 50 * 2**20  # of a local file: up to here it is read twice, before a run and in it
-SHOWN = 20  # columns or labels that a message lists
+GROUP_ROWS = 1 << 15  # of a parquet row group: what a reader of the splits holds at a time
 
 
 def process(raw_data_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
     """Places of the checked, split and encoded data, and the SHA-256 of the raw objects.
 
-    Returns summary, splits_uri, encoded_uri, xgboost_uri, transform_input_uri, feature_spec_uri, data_sha256.
+    Returns summary, splits_uri, encoded_uri, xgboost_uri, transform_input_uri, feature_spec_uri, data_sha256;
+    what lies at xgboost_uri is for Tune, and is only written if there are trials.
     Raises DataError for data that do not fit the settings, naming object, row or column, and what to change.
     """
     data, folder = settings.data, settings.uri(execution_id, "process")
-    raw = ingest.read(raw_data_uri, data.missing, fixed_kinds(data, settings.split))
+    raw = ingest.read(raw_data_uri, reading(data, settings.split))
     prepared = prepare(raw, data, settings.split, raw_data_uri)
-    for name in splits.NAMES:
-        write_split(folder, name, prepared.part(name), prepared.spec)
+    with tempfile.TemporaryDirectory() as scratch:
+        write_splits(Path(scratch), prepared, with_csv=settings.tune.trials > 0)
+        for path in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
+            storage.upload(path, f"{folder}/{path.relative_to(scratch)}")
     storage.write_bytes(f"{folder}/feature_spec.json", prepared.spec.to_json().encode())
     statistics = baseline.statistics(prepared.part("train"), prepared.spec)
     storage.write_json(f"{folder}/statistics.json", statistics)
@@ -58,35 +64,43 @@ def process(raw_data_uri: str, execution_id: str, settings: Settings) -> dict[st
 class Prepared:
     """Rows that have a label, each one's place in splits.NAMES, and what was fitted on the training split."""
 
-    frame: pd.DataFrame
+    table: pa.Table
     places: np.ndarray
     spec: FeatureSpec
-    unlabelled: int
 
-    def part(self, split: str) -> pd.DataFrame:
-        return self.frame[self.places == splits.NAMES.index(split)]
+    def part(self, split: str) -> Part:
+        return Part(self.table, self.places == splits.NAMES.index(split))
 
 
-def fixed_kinds(data: Data, split: Split) -> dict[str, Kind]:
-    """Kinds that are not inferred: ids, keys and class labels are text, even if they look like numbers."""
+def reading(data: Data, split: Split) -> Options:
+    """How raw cells are understood: ids, keys and class labels as text, even if they look like numbers."""
     texts = [*data.ids, *data.exclude, *([split.key] if split.method == "by_key" else [])]
     target: Kind = "number" if data.problem == "regression" else "category"
-    return dict.fromkeys(texts, "category") | dict(data.kinds) | {data.target: target}
+    kinds = dict.fromkeys(texts, "category") | dict(data.kinds) | {data.target: target}
+    return Options(data.missing, kinds, data.delimiter, data.columns)
 
 
 def prepare(raw: Raw, data: Data, split: Split, uri: str) -> Prepared:
     """Checked rows, split, with their FeatureSpec. Raises DataError, whose message begins with the uri."""
-    check_columns(raw.frame, data, split, uri)
-    labelled = raw.frame[data.target].notna()
-    frame = raw.frame[labelled].reset_index(drop=True)
-    check_target(frame[data.target], data, uri)
-    check_facets(frame, data, uri)
-    places = splits.assign(frame, frame[data.target], split)
-    check_splits(frame[data.target], places, data, split, uri)
-    training = frame[places == splits.TRAIN].drop(columns=split_columns(data, split))
-    spec = fit(training, data)
-    check_categories(training, spec, data, uri)
-    return Prepared(frame, places, spec, int((~labelled).sum()))
+    checks.check_columns(raw.table.column_names, data, split, uri)
+    table = labelled(raw.table, data.target)
+    checks.check_target(cells.values(table[data.target]), data, uri)
+    try:
+        places = splits.assign(table, data.target, split)
+        checks.check_splits(table[data.target], places, data, split, uri)
+        checks.check_facets(table, places, data, uri)
+        training = Part(table.drop_columns(split_columns(data, split)), places == splits.TRAIN)
+        spec = fit(training, data)
+    except (splits.SplitError, SpecError) as error:
+        raise DataError(f"{uri}: {error}") from None
+    checks.check_categories(training, spec, data, raw, uri)
+    checks.check_ranges(raw, spec)
+    return Prepared(table, places, spec)
+
+
+def labelled(table: pa.Table, target: str) -> pa.Table:
+    """The rows that have a label."""
+    return table.filter(table[target].is_valid()) if table[target].null_count else table
 
 
 def split_columns(data: Data, split: Split) -> list[str]:
@@ -95,192 +109,162 @@ def split_columns(data: Data, split: Split) -> list[str]:
     return [name for name in used if name not in data.ids]
 
 
-def check_columns(frame: pd.DataFrame, data: Data, split: Split, uri: str) -> None:
-    """Raises DataError if a column that settings name is absent, or one has a name that is ours."""
-    named = [("data", "target", data.target), ("data", "group", data.group)]
-    named += [
-        ("data", key, name) for key in ("facets", "ids", "exclude", "kinds") for name in getattr(data, key)
-    ]
-    named += [("split", key, getattr(split, key)) for key in ("key", "time") if _needs(split, key)]
-    for section, key, name in named:
-        if name and name not in frame.columns:
-            raise DataError(
-                f"{uri}: no column {name!r}, which {key} names (settings.toml, [{section}]); "
-                f"there are: {_listed(frame.columns)}"
-            )
-    if LABEL in frame.columns and data.target != LABEL and LABEL not in data.exclude:
-        raise DataError(
-            f"{uri}: no column but the target may be named {LABEL!r}, its name in what this step writes; "
-            f"rename it, or exclude it (settings.toml, [data])"
-        )
-
-
 def check_file(path: Path, settings: Settings) -> None:
-    """Raises DataError for a local file that Process would refuse; of a large one only the header is read."""
+    """Raises DataError for a local file that Process would refuse; of a large one only the head is read."""
     data, split = settings.data, settings.split
-    check_columns(pd.DataFrame(columns=ingest.columns_of(path)), data, split, str(path))
+    options = reading(data, split)
+    checks.check_columns(ingest.columns_of(path, options), data, split, str(path))
     if path.stat().st_size <= CHECKED_BYTES:
-        raw = ingest.read_file(path, data.missing, fixed_kinds(data, split))
-        prepare(raw, data, split, str(path))
+        prepare(ingest.read_file(path, options), data, split, str(path))
 
 
-def check_target(labels: pd.Series, data: Data, uri: str) -> None:
-    """Raises DataError unless the labels fit the problem and hold the positive one."""
-    place, distinct = f"{uri}: target {data.target}", sorted(labels.unique().tolist())
-    if len(distinct) < 2:
-        raise DataError(
-            f"{place} has {_listed(distinct) or 'no value'} in every row: there is nothing to learn"
-        )
-    if data.problem == "binary" and len(distinct) > 2:
-        raise DataError(
-            f"{place} has {len(distinct):,} labels, a binary problem has 2: {_listed(distinct)}; "
-            f"set problem, or name what is no label in missing (settings.toml, [data])"
-        )
-    if data.problem != "regression" and data.positive and canonical_text(data.positive) not in distinct:
-        raise DataError(
-            f"{place} has no label {data.positive!r}, which positive names (settings.toml, [data]); "
-            f"there are: {_listed(distinct)}"
-        )
+def write_splits(folder: Path, prepared: Prepared, with_csv: bool) -> None:
+    """Writes each split as raw and encoded parquet, and as CSV: test for batch transform, others for Tune."""
+    with ExitStack() as stack:
+        writers = [stack.enter_context(_Writer(folder, name, prepared, with_csv)) for name in splits.NAMES]
+        row = 0
+        for batch in prepared.table.to_batches(max_chunksize=GROUP_ROWS):
+            places = prepared.places[row : row + len(batch)]
+            for place, writer in enumerate(writers):
+                writer.add(batch.filter(pa.array(places == place)))
+            row += len(batch)
 
 
-def check_facets(frame: pd.DataFrame, data: Data, uri: str) -> None:
-    """Raises DataError for a facet that Bias could not divide into groups, before a model is trained."""
-    for name in data.facets:
-        try:
-            found = facets.facet(frame[name].drop_duplicates(), data)
-        except ValueError as error:
-            raise DataError(f"{uri}: {error}") from None
-        present = sorted(set(found.values))
-        for wanted in (text for group in found.disadvantaged for text in group if text not in present):
-            raise DataError(
-                f"{uri}: facet {name} has no value {wanted!r}, which facet_values names "
-                f"(settings.toml, [data]); there are: {_listed(present)}"
+class _Writer:
+    """The files of one split, written a row group at a time, while the next ones are gathered."""
+
+    def __init__(self, folder: Path, name: str, prepared: Prepared, with_csv: bool) -> None:
+        self._spec, self._batches, self._rows = prepared.spec, [], 0
+        self._pool, self._writing = ThreadPoolExecutor(1), None
+        schema = prepared.table.schema
+        self._raw = _parquet(folder / "splits" / f"{name}.parquet", schema)
+        self._encoded = _parquet(folder / "encoded" / f"{name}.parquet", encoded_schema(prepared.spec))
+        self._transform = self._xgboost = None
+        if name == "test":
+            table = as_text(prepared.table.select(transform_columns(prepared.spec)))
+            self._transform = _csv(folder / "transform" / "test.csv", table.schema, _quoting(table))
+        elif with_csv:
+            self._xgboost = _csv(
+                folder / "xgboost" / name / "data.csv", encoded_schema(prepared.spec), "none"
             )
 
+    def add(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(batch)
+        self._rows += len(batch)
+        if self._rows >= GROUP_ROWS:
+            self._flush()
 
-def check_splits(labels: pd.Series, places: np.ndarray, data: Data, split: Split, uri: str) -> None:
-    """Raises DataError if a split is empty or, for classes, lacks one."""
-    if data.problem == "regression":
-        sizes = np.bincount(places, minlength=len(splits.NAMES))
-        lacking = [f"{name} has no rows" for name, size in zip(splits.NAMES, sizes, strict=True) if not size]
-        counts = ", ".join(f"{size:,} {name}" for name, size in zip(splits.NAMES, sizes, strict=True))
-    else:
-        table = splits.class_counts(labels, places)
-        lacking = [f"{name} has no {key!r}" for name, row in table.items() for key, n in row.items() if not n]
-        counts = "; ".join(f"{name} {row}" for name, row in table.items())
-    if lacking:
-        raise DataError(
-            f"{uri}: {len(labels):,} rows, method {split.method}: {_listed(lacking)} ({counts}); "
-            f"bring more rows, leave rare labels out, or change method or fractions (settings.toml, [split])"
-        )
+    def __enter__(self) -> _Writer:
+        return self
 
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        with self._pool:
+            if self._rows and not kind:
+                self._flush()
+        if self._writing and not kind:
+            self._writing.result()
+        for writer in (self._raw, self._encoded, self._transform, self._xgboost):
+            if writer:
+                writer.close()
 
-def check_categories(training: pd.DataFrame, spec: FeatureSpec, data: Data, uri: str) -> None:
-    """Raises DataError for a text feature that holds spoilt numbers, or a different text in every row."""
-    for feature in spec.features:
-        if (
-            not isinstance(feature, Category)
-            or feature.name in data.kinds
-            or len(feature.categories) <= FEW_WORDS
-        ):
-            continue
-        share = ingest.numeric_share(training[feature.name])
-        if share >= ALMOST_NUMERIC:
-            spoilt = [word for word in feature.categories if not is_number(word)]
-            raise DataError(
-                f"{uri}: {share:.1%} of column {feature.name} are numbers, but not {_listed(spoilt)}; "
-                f"name these in missing, or the column in kinds as category (settings.toml, [data])"
-            )
-        if len(feature.categories) == training[feature.name].notna().sum():
-            raise DataError(
-                f"{uri}: column {feature.name} has another text in every row, such as "
-                f"{_listed(feature.categories[:3])}, from which nothing can be learned; "
-                f"add it to ids or exclude, or to kinds to keep it (settings.toml, [data])"
-            )
+    def _flush(self) -> None:
+        if self._writing:
+            self._writing.result()
+        self._writing = self._pool.submit(self._write, self._batches)
+        self._batches, self._rows = [], 0
+
+    def _write(self, batches: list[pa.RecordBatch]) -> None:
+        table = pa.Table.from_batches(batches).combine_chunks()
+        encoded = encode(table, self._spec)
+        self._raw.write_table(table)
+        self._encoded.write_table(encoded)
+        if self._transform:
+            self._transform.write_table(as_text(table.select(transform_columns(self._spec))))
+        if self._xgboost:
+            self._xgboost.write_table(encoded)
 
 
-def write_split(folder: str, name: str, part: pd.DataFrame, spec: FeatureSpec) -> None:
-    """Writes a split as raw and encoded parquet, and as CSV: test for batch transform, others encoded."""
-    storage.write_parquet(f"{folder}/splits/{name}.parquet", part.reset_index(drop=True))
-    try:
-        encoded = encode(part, spec)
-    except RowError as error:
-        raise DataError(f"{folder}/splits/{name}.parquet: {error}") from None
-    storage.write_parquet(f"{folder}/encoded/{name}.parquet", encoded)
-    if name == "test":
-        columns = [*spec.ids, spec.target.name, *spec.names]
-        storage.write_bytes(f"{folder}/transform/test.csv", headerless_csv(part[columns]))
-    else:
-        storage.write_bytes(f"{folder}/xgboost/{name}/data.csv", headerless_csv(encoded))
+def encode(table: pa.Table, spec: FeatureSpec) -> pa.Table:
+    """Column `label` (double), then the encoded features (float)."""
+    columns = Part(table)
+    features = spec.encode(columns)
+    label = spec.encode_label(columns[spec.target.name])
+    return pa.table([label, *map(np.ascontiguousarray, features.T)], schema=encoded_schema(spec))
 
 
-def encode(part: pd.DataFrame, spec: FeatureSpec) -> pd.DataFrame:
-    """Column `label` (float64), then the encoded features (float32)."""
-    columns = {name: part[name].to_numpy() for name in spec.names}
-    encoded = pd.DataFrame(spec.encode(columns), columns=list(spec.names))
-    encoded.insert(0, LABEL, spec.encode_label(part[spec.target.name].to_numpy()))
-    return encoded
+def encoded_schema(spec: FeatureSpec) -> pa.Schema:
+    return pa.schema([(LABEL, pa.float64()), *((name, pa.float32()) for name in spec.names)])
 
 
-def headerless_csv(frame: pd.DataFrame) -> bytes:
-    """Rows as CSV; a missing cell is empty, and no cell is quoted unless one of them needs it."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    try:
-        return _csv(table, "none")
-    except pa.ArrowInvalid:  # a comma or a quote in a cell
-        return _csv(table, "needed")
+def transform_columns(spec: FeatureSpec) -> list[str]:
+    return [*spec.ids, spec.target.name, *spec.names]
+
+
+def as_text(table: pa.Table) -> pa.Table:
+    """The table without dictionaries, which CSV is not written from."""
+    kinds = [pa.string() if pa.types.is_dictionary(kind) else kind for kind in table.schema.types]
+    return table.cast(pa.schema(zip(table.column_names, kinds, strict=True)))
 
 
 def profile(raw: Raw, prepared: Prepared, split: Split) -> dict[str, Any]:
     """profile.json: what was read, how it was understood and split."""
-    spec, labels = prepared.spec, prepared.frame[prepared.spec.target.name]
-    sizes = {name: {"rows": len(prepared.part(name))} for name in splits.NAMES}
+    spec, rows = prepared.spec, splits.sizes(prepared.places)
+    sizes: dict[str, dict[str, Any]] = {name: {"rows": size} for name, size in rows.items()}
     if spec.target.problem != "regression":
-        for name, counts in splits.class_counts(labels, prepared.places).items():
-            sizes[name]["classes"] = counts
+        counts = splits.class_counts(prepared.table[spec.target.name], prepared.places)
+        for name, row in counts.items():
+            sizes[name]["classes"] = row
     return {
         "data_sha256": raw.sha256,
         "sources": [{"uri": s.uri, "bytes": s.size, "rows": s.rows} for s in raw.sources],
-        "rows": len(raw.frame),
-        "rows_without_label": prepared.unlabelled,
-        "columns": list(_column_profiles(raw.frame, spec)),
+        "rows": raw.table.num_rows,
+        "rows_without_label": raw.table.num_rows - prepared.table.num_rows,
+        "columns": list(_column_profiles(raw.table, spec)),
         "split": {"method": split.method, "seed": split.seed},
         "splits": sizes,
     }
 
 
 def summarize(raw: Raw, prepared: Prepared) -> str:
-    sizes = " / ".join(
-        f"{(prepared.places == place).sum():,} {name}" for place, name in enumerate(splits.NAMES)
-    )
-    dropped = f", {prepared.unlabelled:,} without a label dropped" if prepared.unlabelled else ""
-    return f"{len(raw.frame):,} rows -> {sizes}{dropped}, {len(prepared.spec.features)} features"
+    sizes = " / ".join(f"{rows:,} {name}" for name, rows in splits.sizes(prepared.places).items())
+    unlabelled = raw.table.num_rows - prepared.table.num_rows
+    dropped = f", {unlabelled:,} without a label dropped" if unlabelled else ""
+    return f"{raw.table.num_rows:,} rows -> {sizes}{dropped}, {len(prepared.spec.features)} features"
 
 
-def _column_profiles(frame: pd.DataFrame, spec: FeatureSpec) -> Iterator[dict[str, Any]]:
-    for name in frame.columns:
+def _column_profiles(table: pa.Table, spec: FeatureSpec) -> Iterator[dict[str, Any]]:
+    for name in table.column_names:
         roles = {"target": name == spec.target.name, "id": name in spec.ids, "feature": name in spec.names}
         yield {
             "name": name,
-            "kind": "number" if frame[name].dtype.kind == "f" else "category",
+            "kind": "number" if pa.types.is_floating(table[name].type) else "category",
             "role": next((role for role, applies in roles.items() if applies), "other"),
-            "missing": int(frame[name].isna().sum()),
-            "distinct": int(frame[name].nunique()),
+            "missing": table[name].null_count,
+            "distinct": cells.distinct_count(table[name]),
         }
 
 
-def _csv(table: pa.Table, quoting: str) -> bytes:
-    buffer = io.BytesIO()
-    pyarrow.csv.write_csv(
-        table, buffer, pyarrow.csv.WriteOptions(include_header=False, quoting_style=quoting)
+def _parquet(path: Path, schema: pa.Schema) -> pyarrow.parquet.ParquetWriter:
+    """A file that reads as plain columns: texts that recur are dictionaries in the file alone.
+
+    Not compressed, since numbers hardly shrink; without statistics, since nothing looks rows up in it.
+    """
+    path.parent.mkdir(exist_ok=True)
+    texts = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    return pyarrow.parquet.ParquetWriter(
+        path, schema, use_dictionary=texts, compression="none", write_statistics=False, store_schema=False
     )
-    return buffer.getvalue()
 
 
-def _needs(split: Split, key: str) -> bool:
-    return (split.method, key) in (("by_key", "key"), ("ordered", "time"))
+def _csv(path: Path, schema: pa.Schema, quoting: str) -> pyarrow.csv.CSVWriter:
+    """A CSV without header; a missing cell is empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style=quoting)
+    return pyarrow.csv.CSVWriter(path, schema, write_options=options)
 
 
-def _listed(values: Iterable[object]) -> str:
-    texts = [str(value) for value in values]
-    return ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else "")
+def _quoting(table: pa.Table) -> str:
+    """No cell is quoted unless one of them needs it."""
+    texts = [column for column in table.columns if pa.types.is_string(column.type)]
+    needed = any(pc.any(pc.match_substring_regex(column, '[,"\r\n]')).as_py() for column in texts)
+    return "needed" if needed else "none"
