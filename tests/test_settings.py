@@ -64,6 +64,8 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             'facets = ["approved"]',
             "facets must be another column than target, got 'approved'",
         ),
+        ('delimiter = ""', 'delimiter = "ab"', "delimiter must be empty or one character other than a quote"),
+        ("columns = []", 'columns = ["a", "a"]', "columns must be names that differ, got ['a', 'a']"),
         (
             "test_fraction = 0.20",
             "test_fraction = 0.9",
