@@ -51,7 +51,7 @@ def test_a_failed_run_goes_on_where_it_failed_with_the_command_that_it_prints(co
     failed = command(copy, "run", "--from", "Transform")
     second = latest(copy)
     assert failed.returncode == 1
-    assert failed.stdout.rstrip().endswith("-m ml_pipeline run --from Evaluate")
+    assert "-m ml_pipeline run --from Evaluate\n" in failed.stdout
     evaluate.write_text(text)
     done = command(copy, *failed.stdout.split()[-3:])
     found = results(copy)
