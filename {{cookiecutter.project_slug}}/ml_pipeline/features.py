@@ -304,6 +304,7 @@ def _fit_number(name: str, values: np.ndarray) -> Number | None:
     filled = np.where(absent, median, values)
     low, high = np.percentile(filled, (25, 75), overwrite_input=True)
     scale = float(high - low)
+    # the centre is the median again: rows filled with it do not move it
     return Number(name, median, median, scale if scale >= TINY_SCALE else 1.0)
 
 
