@@ -24,6 +24,8 @@ browser-test: .venv/ready   ## the report in a real browser; needs Chromium (Deb
 lint: .venv/ready    ## style and likely mistakes of the template and of what it generates
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check --config pyproject.toml "$(PROJECT)/local_aws"   # which projects leave out
+	$(PYTHON) -m ruff format --check --config pyproject.toml "$(PROJECT)/local_aws"
 
 lock: .venv/ready    ## after a change of dependencies; newer versions of all: make lock ARGS=--upgrade
 	@set -e; folder=$$(mktemp -d); \

@@ -46,6 +46,11 @@ def main(answers: dict[str, str]) -> None:
     prune(project, answers)
     version = python_version(sys.version_info[:2])
     (project / ".python-version").write_text(f"{version}\n", encoding="utf-8")
+    if "_output_dir" in answers:  # cruft gives none: it may be making a folder to compare with
+        say_what_is_next(project, version)
+
+
+def say_what_is_next(project: Path, version: str) -> None:
     print(f"Made {project} for Python {version}. Next:")
     print(f"  cd {shlex.quote(str(project))}")
     print("  make run     # the whole pipeline, on this machine")

@@ -30,7 +30,14 @@ def raises() -> dict:
 
 
 def leaves() -> dict:
-    sys.exit(0)
+    os._exit(0)
+
+
+def exits() -> dict:
+    try:
+        raise ValueError("the column salary is absent")
+    except ValueError:
+        sys.exit(3)
 
 
 def is_killed() -> dict:

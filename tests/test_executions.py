@@ -6,6 +6,7 @@ import json
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 
 import numpy as np
@@ -306,7 +307,90 @@ def test_a_running_execution_keeps_the_definition_it_started_with(aws: Server) -
     assert execution.statuses() == {"First": "Succeeded", "Old": "Succeeded"}
 
 
-def test_selected_steps_alone_cannot_be_run_yet(aws: Server) -> None:
-    chosen = {"SelectedSteps": [{"StepName": "A"}]}
-    with pytest.raises(ClientError, match="SelectiveExecutionConfig is not supported"):
-        Execution(aws, pipeline(train("A")), SelectiveExecutionConfig=chosen)
+def reads(name: str, step: str) -> dict:
+    """A step that takes the place of another one's model over into its environment."""
+    made = train(name)
+    made["Arguments"]["Environment"] = {"MODEL": get(f"Steps.{step}.ModelArtifacts.S3ModelArtifacts")}
+    return made
+
+
+def again(source: Execution, definition: dict, *selected: str, of: str | None = None) -> Execution:
+    """Another execution of the source's pipeline, of the selected steps alone. of: the source's ARN."""
+    text, place = json.dumps(definition), {"SourcePipelineExecutionArn": of or source.arn}
+    source.client.update_pipeline(PipelineName=source.pipeline, PipelineDefinition=text)
+    chosen = {"SelectedSteps": [{"StepName": name} for name in selected]} | (place if of != "" else {})
+    answer = source.client.start_pipeline_execution(
+        PipelineName=source.pipeline, SelectiveExecutionConfig=chosen
+    )
+    selective = copy(source)
+    selective.arn = answer["PipelineExecutionArn"]
+    return selective
+
+
+def test_selected_steps_run_with_the_present_code_on_the_outputs_of_the_source(aws: Server) -> None:
+    source = Execution(aws, pipeline(train("A"), reads("B", "A"), broken("C", depends_on=("B",))))
+    assert source.ended()["PipelineExecutionStatus"] == "Failed"
+    mended = pipeline(train("A", "7"), reads("B", "A"), train("C", "2", depends_on=("B",)))
+    first = again(source, mended, "B", "C")
+    assert first.ended()["PipelineExecutionStatus"] == "Succeeded"
+    second = again(first, mended, "C")
+    assert second.ended()["PipelineExecutionStatus"] == "Succeeded"
+    for kept, execution, whence in (("A", first, source), ("A", second, first), ("B", second, first)):
+        step = execution.steps()[kept]
+        assert step["SelectiveExecutionResult"] == {"SourcePipelineExecutionArn": whence.arn}
+        assert step["Metadata"] == whence.steps()[kept]["Metadata"]
+    assert "SelectiveExecutionResult" not in first.steps()["B"]
+    assert first.job("B")["TrainingJobName"] != source.job("B")["TrainingJobName"]
+    assert first.job("B")["Environment"] == {"MODEL": source.job("A")["ModelArtifacts"]["S3ModelArtifacts"]}
+    assert first.job("C")["HyperParameters"]["num_round"] == "2"
+    assert second.describe()["SelectiveExecutionConfig"]["SourcePipelineExecutionArn"] == first.arn
+
+
+def test_steps_after_the_selected_ones_do_not_run(aws: Server) -> None:
+    definition = pipeline(train("A"), reads("B", "A"), train("C", depends_on=("B",)))
+    source = Execution(aws, definition)
+    source.ended()
+    execution = again(source, definition, "A", "B", of="")
+    assert execution.ended()["PipelineExecutionStatus"] == "Succeeded"
+    assert [*execution.steps()] == ["A", "B"]
+
+
+def test_a_kept_condition_lets_the_branch_it_chose_run_again(aws: Server) -> None:
+    chosen = {"Type": "Equals", "LeftValue": get("Parameters.Way"), "RightValue": "left"}
+    parameters = [{"Name": "Way", "Type": "String", "DefaultValue": "left"}]
+    gate = condition("Gate", [train("Left")], [fail("Right")], chosen)
+    definition = pipeline(train("A"), gate | {"DependsOn": ["A"]}, parameters=parameters)
+    source = Execution(aws, definition)
+    source.ended()
+    assert again(source, definition, "Left").ended()["PipelineExecutionStatus"] == "Succeeded"
+    whole = again(source, definition, "Gate", "Left", "Right")
+    assert whole.ended()["PipelineExecutionStatus"] == "Succeeded"
+    assert whole.statuses() == {"A": "Succeeded", "Gate": "Succeeded", "Left": "Succeeded"}
+
+
+def test_a_selection_that_cannot_be_run_is_refused(aws: Server) -> None:
+    definition = pipeline(train("A"), broken("B", depends_on=("A",)), train("C", depends_on=("B",)))
+    source, other = Execution(aws, definition), Execution(aws, definition)
+    running = Execution(aws, pipeline(train("A", SLOW_ROUNDS), train("B", depends_on=("A",))))
+    running.until_running("A")
+    source.ended()
+    other.ended()
+    for message, selected, of in (
+        ("Invalid SelectedSteps: D; the pipeline has A, B, C", ("D",), source.arn),
+        ("Invalid SelectedSteps: B between two of them must be selected too", ("A", "C"), source.arn),
+        (r"Invalid SourcePipelineExecutionArn: null. The selected steps \[B\] have dep", ("B",), ""),
+        ("has no succeeded step B", ("C",), source.arn),
+        ("is an execution of another pipeline", ("B", "C"), other.arn),
+    ):
+        with pytest.raises(ClientError, match=message):
+            again(source, definition, *selected, of=of)
+    with pytest.raises(ClientError, match="is still Executing"):
+        again(running, pipeline(train("A"), train("B", depends_on=("A",))), "B")
+    assert (
+        len(
+            source.client.list_pipeline_executions(PipelineName=source.pipeline)["PipelineExecutionSummaries"]
+        )
+        == 1
+    )
+    running.client.stop_pipeline_execution(PipelineExecutionArn=running.arn)
+    running.ended()

@@ -422,10 +422,10 @@ def test_an_unknown_image_is_refused_with_the_known_patterns(tmp_path):
     )
     images = load_images(tmp_path / "pyproject.toml")
     with pytest.raises(ApiError, match=r"other:1.*sagemaker-xgboost:3\.2-0.*demo-") as raised:
-        images.check("other:1")
+        images.resolve("other:1")
     assert raised.value.code == "ValidationException"
     with pytest.raises(ApiError):
-        images.check(XGBOOST.replace("3.2-0", "1.7-1"))
+        images.resolve(XGBOOST.replace("3.2-0", "1.7-1"))
 
 
 def test_a_projects_image_serves_with_this_interpreter(tmp_path):

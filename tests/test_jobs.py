@@ -153,6 +153,22 @@ def test_a_step_that_leaves_no_result_fails(local, request_of):
     assert record["FailureReason"].endswith("payload.pkl does not exist, exit code: 0")
 
 
+def test_a_step_that_calls_sys_exit_fails_with_what_it_called(local, request_of):
+    """The SDK's entry point exits with 0 in its place."""
+    record = local.run(request_of("exits"))
+    assert record["TrainingJobStatus"] == "Failed"
+    assert record["FailureReason"] == (
+        "AlgorithmError: the step left no result: it called sys.exit(3); a step must return its result, "
+        "or raise, exit code: 0"
+    )
+
+
+def test_a_steps_log_tells_nothing_of_the_local_endpoint(local, request_of):
+    log = local.log(local.run(request_of("tells"))["TrainingJobName"])
+    assert "Invoking the function" in log
+    assert "botocore" not in log
+
+
 def test_what_a_step_started_ends_with_it(local, request_of):
     record = local.run(request_of("leaves_a_child"))
     assert record["TrainingJobStatus"] == "Completed"

@@ -54,7 +54,7 @@ class Deployed:
         ]
 
     def step(self, arn: str, name: str) -> dict[str, Any]:
-        return next(step for step in results.steps(arn) if step["StepName"] == name)
+        return next(ran.step for ran in results.steps(arn) if ran.step["StepName"] == name)
 
     def artefact(self, arn: str, place: str) -> bytes:
         return storage.read_bytes(self.settings.uri(arn.rpartition("/")[2], *place.split("/")))
@@ -64,7 +64,7 @@ class Deployed:
 def deployed(make_project, tmp_path_factory) -> Iterator[Deployed]:
     project: Path = make_project()
     text = (project / "settings.toml").read_text()
-    for old, new in (("trials = 4", "trials = 0"), ("checkpoint_rounds = 50", "checkpoint_rounds = 20")):
+    for old, new in (("trials = 4", "trials = 0"), ("checkpoint_rounds = 100", "checkpoint_rounds = 20")):
         assert old in text
         text = text.replace(old, new)
     (project / "settings.toml").write_text(text)
@@ -132,12 +132,17 @@ def test_an_execution_never_resumes_from_another_ones_checkpoints(deployed, undi
     assert {arn.rpartition("/")[2], undisturbed.rpartition("/")[2]} <= places
 
 
-def test_throttling_and_service_errors_are_retried_by_the_policies_of_the_steps(deployed):
-    deployed.fault(kind="throttle", operation="CreateTrainingJob")
-    deployed.fault(kind="error", operation="CreateTrainingJob")
+def test_throttling_service_errors_and_lost_machines_are_retried_by_the_policies_of_the_steps(deployed):
+    # Four API errors: SageMaker by itself, without a policy, retries three.
+    deployed.fault(kind="throttle", operation="CreateTrainingJob", times=2)
+    deployed.fault(kind="error", operation="CreateTrainingJob", times=2)
+    evaluation = f"{deployed.settings.prefix}-evaluate"
+    # A job replaces a lost machine once by itself.
+    deployed.fault(kind="internal_error", job_prefix=evaluation, after_seconds=0.01, times=2)
     arn = deployed.execute()
     assert deployed.status(arn) == "Succeeded"
-    assert deployed.step(arn, "Process")["AttemptCount"] == 3
+    assert deployed.step(arn, "Process")["AttemptCount"] == 5
+    assert deployed.step(arn, "Evaluate")["AttemptCount"] == 2
 
 
 def test_a_retried_execution_keeps_what_succeeded_and_registers_once(deployed):

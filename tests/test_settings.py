@@ -64,6 +64,8 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             'facets = ["approved"]',
             "facets must be another column than target, got 'approved'",
         ),
+        ('delimiter = ""', 'delimiter = "ab"', "delimiter must be empty or one character other than a quote"),
+        ("columns = []", 'columns = ["a", "a"]', "columns must be names that differ, got ['a', 'a']"),
         (
             "test_fraction = 0.20",
             "test_fraction = 0.9",
@@ -113,6 +115,47 @@ def test_whole_number_ranges_stay_whole_numbers(load):
         ),
         ('metric = ""', 'metric = "rmse"', "metric must be empty or one of auc, pr_auc, logloss, brier"),
         ("[tags] ", "[tags]\nteam = 1 ", "team must be a text, got 1 (settings.toml, [tags])"),
+        ('positive = "yes"', 'positive = ""', "positive must be the label that counts as 1, got ''"),
+        ("facet_values = {}", "facet_values = { age = [40] }", "unknown key age (settings.toml, [data.facet"),
+        (
+            'group = "region"',
+            'group = "approved"',
+            "group must be another column than target, got 'approved'",
+        ),
+        ("exclude = []", 'exclude = ["approved"]', "exclude must be another column than target"),
+        ('ids = ["applicant_id"]', 'ids = ["approved"]', "ids must be another column than target"),
+        (
+            'problem = "binary"',
+            'problem = "regression"',
+            "method must be random, ordered or by_key, since a regression has no classes, got 'stratified'",
+        ),
+        (
+            "warm_start_parents = []",
+            f"warm_start_parents = {list('abcdef')}",
+            "warm_start_parents must be at most 5 names, got 6",
+        ),
+        (
+            'instance_type = "ml.m5.large"',
+            'instance_type = "m5.large"',
+            "instance_type must be an instance type such as ml.m5.xlarge, got 'm5.large'",
+        ),
+        ('eta = [0.02, 0.3, "Logarithmic"]', "eta = [0.02, 0.3]", "eta must be a list of 3 values"),
+        (
+            "[env.prod.tune]",
+            '[env.local.data]\nproblem = "multiclass"\npositive = ""\n[env.prod.tune]',
+            "positive must be the class whose bias is measured, since facets are named, got ''",
+        ),
+        (
+            "[env.prod.tune]",
+            '[env.local]\ndata.problem = "regression"\nsplit.method = "random"\n'
+            'train.class_weight = "balanced"\n[env.prod.tune]',
+            "class_weight must be none, since a regression has no classes, got 'balanced'",
+        ),
+        (
+            "[env.prod.tune]",
+            "[env.local]\ndata.facets = []\ngate.bias.DPPL = [-0.1, 0.1]\n[env.prod.tune]",
+            "facets must be at least one column, since [gate.bias] sets bounds, got []",
+        ),
     ],
 )
 def test_a_bad_value_is_refused_with_its_place_and_what_is_allowed(load, old, new, message):

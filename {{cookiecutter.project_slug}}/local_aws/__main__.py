@@ -19,8 +19,6 @@ POLL_SECONDS = 0.05
 LOADED_AHEAD = (
     "moto.sts.responses",
     "moto.iam.responses",
-    "local_aws.executions",
-    "local_aws.jobs",
     "moto.logs.responses",
 )
 

@@ -58,7 +58,7 @@ def _check_container(api: "SageMaker", container: dict) -> None:
     if "ModelPackageName" in container:
         found(api, KINDS["ModelPackage"], container["ModelPackageName"])
     elif "Image" in container:
-        api.images.check(container["Image"])
+        api.images.resolve(container["Image"])
     else:
         raise ApiError("ValidationException", "CreateModel: a container needs Image or ModelPackageName")
 
@@ -68,7 +68,7 @@ def _first_training(api: "SageMaker", request: dict) -> dict:
     if "TrainingImage" not in algorithm:
         message = "CreateTrainingJob.AlgorithmSpecification.TrainingImage is required (local AWS)"
         raise ApiError("ValidationException", message)
-    api.images.check(algorithm["TrainingImage"])
+    api.images.resolve(algorithm["TrainingImage"])
     stopping = {"MaxRuntimeInSeconds": DAY_SECONDS} | request.get("StoppingCondition", {})
     _check_spot("CreateTrainingJob", request, stopping)
     output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
@@ -86,7 +86,7 @@ def _first_training(api: "SageMaker", request: dict) -> dict:
 
 
 def _first_processing(api: "SageMaker", request: dict) -> dict:
-    api.images.check(request["AppSpecification"]["ImageUri"])
+    api.images.resolve(request["AppSpecification"]["ImageUri"])
     return {"StoppingCondition": request.get("StoppingCondition", {"MaxRuntimeInSeconds": DAY_SECONDS})}
 
 
@@ -99,7 +99,7 @@ def _first_transform(api: "SageMaker", request: dict) -> dict:
 def _first_tuning(api: "SageMaker", request: dict) -> dict:
     api.tuning.check(api, request)
     definition = request["TrainingJobDefinition"]
-    api.images.check(definition["AlgorithmSpecification"]["TrainingImage"])
+    api.images.resolve(definition["AlgorithmSpecification"]["TrainingImage"])
     _check_spot("TrainingJobDefinition", definition, definition["StoppingCondition"])
     counters = ("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped")
     config = request["HyperParameterTuningJobConfig"]

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from local_aws.definition import Step, job_name, steps_of
 from local_aws.expressions import Scope, Unresolved, holds, resolve, text
 from local_aws.resources import KINDS, RUNNING
+from local_aws.selection import selected_steps
 from local_aws.transfer import TransferError, split_uri
 from local_aws.validation import ApiError
 
@@ -98,6 +99,7 @@ class Run:
         self.record = api.state.get(EXECUTION, arn)
         self.id = arn.rsplit("/", 1)[-1]
         self.steps = steps_of(json.loads(self.record["_definition"]))
+        self.selected = selected_steps(self.record) or self.steps.keys()
         self.at_once = self.record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps", 0)
 
     def work(self) -> None:
@@ -120,7 +122,9 @@ class Run:
         if failed or self.stopping():
             return 0
         ready = [
-            step for name, step in self.steps.items() if name not in records and _is_ready(step, records)
+            step
+            for name, step in self.steps.items()
+            if name in self.selected and name not in records and _is_ready(step, records)
         ]
         running = sum(record["StepStatus"] in RUNNING for record in records.values())
         started = ready[: max(0, self.at_once - running)] if self.at_once else ready

@@ -27,7 +27,8 @@ class JobLog:
         self._flushed = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-        self._open_stream()
+        _open_group(logs, group)
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
 
     def pump(self) -> list[str]:
         """The complete lines written since the last call."""
@@ -62,25 +63,43 @@ class JobLog:
         self._offset += len(chunk)
         return chunk
 
-    def _open_stream(self) -> None:
-        with suppress(self._logs.exceptions.ResourceAlreadyExistsException):
-            self._logs.create_log_group(logGroupName=self._group)
-        self._logs.create_log_stream(logGroupName=self._group, logStreamName=self._stream)
-
     def _add(self, lines: list[str]) -> None:
-        now = int(time.time() * 1000)
-        for line in filter(None, lines):
-            for start in range(0, len(line), EVENT_BYTES):
-                self._events.append({"timestamp": now, "message": line[start : start + EVENT_BYTES]})
+        self._events += _events(lines)
 
     def _flush(self) -> None:
         self._flushed = time.monotonic()
-        while self._events:
-            batch = _batch(self._events)
-            self._logs.put_log_events(
-                logGroupName=self._group, logStreamName=self._stream, logEvents=self._events[:batch]
-            )
-            del self._events[:batch]
+        _put(self._logs, self._group, self._stream, self._events)
+
+
+def restore(logs: Any, group: str, job: str, path: Path) -> None:
+    """Puts the log of a job that an earlier server ran back into CloudWatch Logs, if it is not there."""
+    _open_group(logs, group)
+    if not logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/")["logStreams"]:
+        stream = f"{job}/{int(path.stat().st_mtime)}"
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        _put(logs, group, stream, _events(path.read_text(errors="replace").split("\n")))
+
+
+def _open_group(logs: Any, group: str) -> None:
+    with suppress(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=group)
+
+
+def _events(lines: list[str]) -> list[dict]:
+    now = int(time.time() * 1000)
+    return [
+        {"timestamp": now, "message": line[start : start + EVENT_BYTES]}
+        for line in lines
+        for start in range(0, len(line), EVENT_BYTES)
+    ]
+
+
+def _put(logs: Any, group: str, stream: str, events: list[dict]) -> None:
+    """Sends the events and empties the list."""
+    while events:
+        batch = _batch(events)
+        logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events[:batch])
+        del events[:batch]
 
 
 def _batch(events: list[dict]) -> int:

@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import secrets
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -95,6 +96,15 @@ class Bodies:
             raise
         return Body(name, size, md5.hexdigest())
 
+    def joined(self, names: list[str], md5: str) -> Body:
+        """The file that now holds the bytes of these, one after the other."""
+        whole = secrets.token_hex(16)
+        with self.path(whole).open("wb") as file:
+            for name in names:
+                with self.path(name).open("rb") as part:
+                    shutil.copyfileobj(part, file, BLOCK_BYTES)
+        return Body(whole, self.path(whole).stat().st_size, md5)
+
     def link(self, name: str, size: int, md5: str) -> Body:
         """A second name of the same file: bodies are never changed in place."""
         copy = secrets.token_hex(16)
@@ -177,11 +187,9 @@ class FileMultipart(moto_s3.FakeMultipart):
         if any(part.contentsize < moto_s3.S3_UPLOAD_PART_MIN_SIZE for part, _ in listed[:-1]):
             raise moto_s3.EntityTooSmall
         parts = [part for part, _ in listed]
-        whole = FileKey.bodies.write(
-            block for part in parts for block in part.blocks(0, part.contentsize - 1)
-        )
         digest = hashlib.md5(b"".join(bytes.fromhex(etag) for _, etag in listed), usedforsecurity=False)
-        return whole.token(), f"{digest.hexdigest()}-{len(parts)}", None
+        etag = f"{digest.hexdigest()}-{len(parts)}"
+        return FileKey.bodies.joined([part._file for part in parts], etag).token(), etag, None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from local_aws import selection
 from local_aws.resources import KINDS, RUNNING, cut, found, last_part, new_record, page
 from local_aws.validation import ApiError
 
@@ -17,12 +18,7 @@ PIPELINE, EXECUTION = KINDS["Pipeline"], KINDS["PipelineExecution"]
 STEP = KINDS["PipelineExecutionStep"]
 EXECUTION_ID_LENGTH = 12
 NOT_STORED = ("PipelineDefinitionS3Location", "PipelineVersionAliases")
-UNSUPPORTED_AT_START = (
-    "SelectiveExecutionConfig",
-    "PipelineVersionId",
-    "PipelineVersionAlias",
-    "MlflowExperimentName",
-)
+UNSUPPORTED_AT_START = ("PipelineVersionId", "PipelineVersionAlias", "MlflowExperimentName")
 TYPES = {"String": str, "Integer": int, "Float": float, "Boolean": bool}
 BOOLEANS = {"true": True, "false": False}
 
@@ -137,7 +133,10 @@ def start_execution(api: "SageMaker", request: dict) -> dict:
         if made := api.state.find("PipelineExecution", _pipeline=name, _token=token):
             return made[0]
         record = _new_execution(pipeline, request)
+        kept = selection.kept_steps(api, record)
         api.state.put("PipelineExecution", record["PipelineExecutionArn"], record)
+        for step in kept:
+            api.state.put(STEP.name, f"{record['PipelineExecutionArn']}/{step['StepName']}", step)
     api.executions.start(api, record["PipelineExecutionArn"])
     return record
 
@@ -145,7 +144,12 @@ def start_execution(api: "SageMaker", request: dict) -> dict:
 def _new_execution(pipeline: dict, request: dict) -> dict:
     now = time.time()
     identifier = "".join(random.choices(string.ascii_lowercase + string.digits, k=EXECUTION_ID_LENGTH))
-    kept = ("PipelineExecutionDisplayName", "PipelineExecutionDescription", "ParallelismConfiguration")
+    kept = (
+        "PipelineExecutionDisplayName",
+        "PipelineExecutionDescription",
+        "ParallelismConfiguration",
+        "SelectiveExecutionConfig",
+    )
     inherited = ("PipelineArn", "RoleArn", "ParallelismConfiguration")
     fields = {member: pipeline[member] for member in inherited if member in pipeline}
     fields |= {"PipelineExecutionDisplayName": f"execution-{int(now * 1000)}"}

@@ -16,7 +16,7 @@ LIBRARIES = (
     "pyarrow.parquet",
     "pyarrow.csv",
     "sklearn.impute",
-    "sklearn.metrics",
+    "sklearn.neighbors",
     "sklearn.preprocessing",
     "xgboost",
 )

@@ -46,22 +46,15 @@ def delete_group(api: "SageMaker", request: dict) -> dict:
 
 def create_package(api: "SageMaker", request: dict) -> dict:
     """The package; the one made before when its client token was used before."""
-    if ("ModelPackageName" in request) == ("ModelPackageGroupName" in request):
-        message = "CreateModelPackage: exactly one of ModelPackageName and ModelPackageGroupName is needed"
+    if "ModelPackageName" in request or "ModelPackageGroupName" not in request:
+        message = "CreateModelPackage: the local AWS has versions of a ModelPackageGroupName only"
         raise ApiError("ValidationException", message)
     with api.state.lock:
         token = request.get("ClientToken")
         if token and (made := api.state.find(PACKAGE.name, _token=token)):
             return made[0]
-        record = _version(api, request) if "ModelPackageGroupName" in request else _unversioned(api, request)
+        record = _version(api, request)
         api.state.put(PACKAGE.name, record["ModelPackageArn"], record | {"_token": token})
-    return record
-
-
-def _unversioned(api: "SageMaker", request: dict) -> dict:
-    record = new_record(api, PACKAGE, request) | _first(request)
-    if api.state.has(PACKAGE.name, record["ModelPackageArn"]):
-        raise ApiError("ConflictException", f"Model Package already exists: {record['ModelPackageArn']}")
     return record
 
 
@@ -75,17 +68,12 @@ def _version(api: "SageMaker", request: dict) -> dict:
         "ModelPackageVersion": version,
         "ModelPackageArn": api.arn(PACKAGE.path, f"{group}/{version}"),
         "ModelApprovalStatus": request.get("ModelApprovalStatus", "PendingManualApproval"),
-    }
-    return new_record(api, PACKAGE, request | {"ModelPackageName": group}) | _first(request) | numbered
-
-
-def _first(request: dict) -> dict:
-    return {
         "ModelPackageStatus": "Completed",
         "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
         "CertifyForMarketplace": request.get("CertifyForMarketplace", False),
         "CreatedBy": {},
     }
+    return new_record(api, PACKAGE, request | {"ModelPackageName": group}) | numbered
 
 
 def describe_package(api: "SageMaker", request: dict) -> dict:
@@ -123,12 +111,7 @@ def update_package(api: "SageMaker", request: dict) -> dict:
 
 
 def list_packages(api: "SageMaker", request: dict) -> dict:
-    """Versions of the named group; without a group, by AWS's default, the packages outside any group."""
-    group = request.get("ModelPackageGroupName")
-    records = api.state.find(PACKAGE.name)
-    if group is not None:
-        records = [r for r in records if r.get("ModelPackageGroupName") == last_part(group)]
-    elif (wanted := request.get("ModelPackageType", "Unversioned")) != "Both":
-        records = [r for r in records if ("ModelPackageVersion" in r) == (wanted == "Versioned")]
-    answered = ("ModelPackageGroupName", "ModelPackageType")
-    return page(PACKAGE, "ListModelPackages", request, records, answered)
+    """Versions of the named group; without one, by AWS's default, the packages outside any group: none."""
+    group = last_part(request.get("ModelPackageGroupName", ""))
+    records = api.state.find(PACKAGE.name, ModelPackageGroupName=group)
+    return page(PACKAGE, "ListModelPackages", request, records, answered=("ModelPackageGroupName",))

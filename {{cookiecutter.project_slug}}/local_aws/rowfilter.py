@@ -1,17 +1,13 @@
-"""Batch transform's filters and join: SageMaker's subset of JSONPath on CSV rows and JSON Lines."""
+"""Batch transform's filters and join on CSV rows: of SageMaker's JSONPath `$`, `$[0,-1]` and `$[1:4]`."""
 
-import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-CSV, JSON_LINES = "text/csv", "application/jsonlines"
-OUTPUT, INPUT = "SageMakerOutput", "SageMakerInput"
+CSV = "text/csv"
 FIELD = re.compile(r'"(?:[^"]|"")*"|[^,"]*')
-SELECTOR = re.compile(r"\.([A-Za-z_][\w-]*)|\[([^\[\]]+)\]")
-SLICE = re.compile(r"(-?\d*)\s*:\s*(-?\d*)")
-NAMES = re.compile(r"'([^']*)'(?:\s*,\s*'([^']*)')*")
+SLICE = re.compile(r"\$\[\s*(-?\d*)\s*:\s*(-?\d*)\s*\]")
+POSITIONS = re.compile(r"\$\[\s*(-?\d+(?:\s*,\s*-?\d+)*)\s*\]")
 
 
 class BadRow(ValueError):
@@ -19,82 +15,46 @@ class BadRow(ValueError):
 
 
 class BadFilter(ValueError):
-    """An expression outside the supported subset of JSONPath."""
+    """An expression or a media type that the local AWS does not take."""
 
 
 @dataclass(frozen=True)
-class Selector:
-    """One part of a path: names, positions, or a slice whose end is included."""
+class Filter:
+    """Columns of a row: those at `positions`, if any, else those from `first` to `last`, both included."""
 
-    names: tuple[str, ...] = ()
     positions: tuple[int, ...] = ()
-    ends: tuple[int | None, int | None] | None = None
+    first: int | None = None
+    last: int | None = None
+
+    def of(self, row: list[str]) -> list[str]:
+        """The columns; BadRow when one is not there."""
+        if self.positions:
+            return [_at(row, position) for position in self.positions]
+        first = _from_start(row, 0 if self.first is None else self.first)
+        last = _from_start(row, -1 if self.last is None else self.last)
+        return row[max(0, first) : last + 1]
 
 
 @cache
-def parse(path: str) -> tuple[Selector, ...]:
-    """The parts of `$`, `$.a`, `$['a','b']`, `$[0,-1]`, `$[1:4]`; BadFilter for anything else."""
-    selectors, position = [], 1 if path.startswith("$") else 0
-    while position == 0 or position < len(path):
-        part = SELECTOR.match(path, position) if position else None
-        if part is None:
-            raise BadFilter(f"{path!r} is not of the form $, $.a, $['a','b'], $[0,-1] or $[1:4]")
-        selectors.append(Selector((part[1],)) if part[1] else _bracket(path, part[2].strip()))
-        position = part.end()
-    return tuple(selectors)
+def parse(path: str) -> Filter:
+    """The filter that a path means; BadFilter when it is of another form."""
+    if path == "$":
+        return Filter()
+    if part := SLICE.fullmatch(path):
+        return Filter((), *(int(end) if end else None for end in part.groups()))
+    if part := POSITIONS.fullmatch(path):
+        return Filter(tuple(int(item) for item in part[1].split(",")))
+    raise BadFilter(f"{path!r} is not supported by the local AWS, only the forms $, $[0,-1] and $[1:4] are")
 
 
-def _bracket(path: str, inside: str) -> Selector:
-    if part := SLICE.fullmatch(inside):
-        return Selector(ends=(_number(part[1]), _number(part[2])))
-    if NAMES.fullmatch(inside):
-        return Selector(names=tuple(re.findall(r"'([^']*)'", inside)))
-    try:
-        return Selector(positions=tuple(int(item) for item in inside.split(",")))
-    except ValueError:
-        raise BadFilter(f"{path!r}: [{inside}] is neither names, positions nor a slice") from None
+def _from_start(row: list[str], position: int) -> int:
+    return position + len(row) if position < 0 else position
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text else None
-
-
-def select(selectors: tuple[Selector, ...], value: object) -> object:
-    """What of `value` the selectors name; BadRow when it is not there."""
-    for selector in selectors:
-        value = _select(selector, value)
-    return value
-
-
-def _select(selector: Selector, value: object) -> object:
-    if selector.names:
-        return _named(selector.names, value)
-    if not isinstance(value, list):
-        raise BadRow(f"a filter asks for positions, got {type(value).__name__}")
-    if selector.ends:
-        return _slice(value, *selector.ends)
-    chosen = [_at(value, position) for position in selector.positions]
-    return chosen if len(chosen) > 1 else chosen[0]
-
-
-def _named(names: tuple[str, ...], value: object) -> object:
-    missing = [name for name in names if not isinstance(value, dict) or name not in value]
-    if missing:
-        there = ", ".join(value) if isinstance(value, dict) else type(value).__name__
-        raise BadRow(f"a filter asks for {missing[0]!r}, the record has {there}")
-    return {name: value[name] for name in names} if len(names) > 1 else value[names[0]]
-
-
-def _at(value: list, position: int) -> object:
-    if not -len(value) <= position < len(value):
-        raise BadRow(f"a filter asks for position {position}, the row has {len(value)} columns")
-    return value[position]
-
-
-def _slice(value: list, start: int | None, end: int | None) -> list:
-    last = len(value) - 1 if end is None else end + (len(value) if end < 0 else 0)
-    first = 0 if start is None else start + (len(value) if start < 0 else 0)
-    return value[max(0, first) : last + 1]
+def _at(row: list[str], position: int) -> str:
+    if not -len(row) <= position < len(row):
+        raise BadRow(f"a filter asks for position {position}, the row has {len(row)} columns")
+    return row[position]
 
 
 def split_csv(line: bytes) -> list[str]:
@@ -114,33 +74,8 @@ def split_csv(line: bytes) -> list[str]:
             )
 
 
-def join_csv(fields: object) -> bytes:
-    return ",".join(fields if isinstance(fields, list) else [fields]).encode()
-
-
-def read_json(line: bytes) -> object:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise BadRow(f"the line is not JSON ({error}): {line[:200]!r}") from None
-
-
-def write_json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _beside_csv(row: list, prediction: list) -> list:
-    return row + prediction
-
-
-def _beside_json(record: object, prediction: object) -> dict:
-    first = record if isinstance(record, dict) else {INPUT: record}
-    return first | {OUTPUT: prediction}
-
-
-READ: dict[str, Callable[[bytes], object]] = {CSV: split_csv, JSON_LINES: read_json}
-WRITE: dict[str, Callable[[object], bytes]] = {CSV: join_csv, JSON_LINES: write_json}
-BESIDE: dict[str, Callable] = {CSV: _beside_csv, JSON_LINES: _beside_json}
+def join_csv(fields: list[str]) -> bytes:
+    return ",".join(fields).encode()
 
 
 @dataclass(frozen=True)
@@ -158,10 +93,8 @@ class Processing:
         parse(self.output_filter)
         used = {self.content_type} if self.input_filter != "$" or self.join else set()
         used |= {self.accept} if self.changes_output else set()
-        for media_type in used - READ.keys():
-            raise BadFilter(f"filters and JoinSource take {' and '.join(READ)}, got {media_type!r}")
-        if self.join and self.content_type != self.accept:
-            raise BadFilter(f"JoinSource Input needs Accept {self.content_type!r}, got {self.accept!r}")
+        for media_type in sorted(used - {CSV}):
+            raise BadFilter(f"filters and JoinSource take {CSV} only, got {media_type!r}")
 
     @property
     def changes_output(self) -> bool:
@@ -171,12 +104,11 @@ class Processing:
         """What of an input row is sent to the model."""
         if self.input_filter == "$":
             return line
-        row = READ[self.content_type](line)
-        return WRITE[self.content_type](select(parse(self.input_filter), row))
+        return join_csv(parse(self.input_filter).of(split_csv(line)))
 
     def output_row(self, line: bytes, prediction: bytes) -> bytes:
         """What is written for an input row and its prediction."""
-        result = READ[self.accept](prediction)
+        row = split_csv(prediction)
         if self.join:
-            result = BESIDE[self.accept](READ[self.accept](line), result)
-        return WRITE[self.accept](select(parse(self.output_filter), result))
+            row = split_csv(line) + row
+        return join_csv(parse(self.output_filter).of(row))

@@ -4,13 +4,24 @@ import threading
 import time
 from functools import cached_property, partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
-from local_aws import creation, faults, pipelines, registry, resources
+from local_aws import (
+    creation,
+    definition,
+    executions,
+    faults,
+    jobs,
+    pipelines,
+    registry,
+    resources,
+    transform,
+    tuning,
+)
+from local_aws.images import Images, load_images
 from local_aws.resources import JOBS, KINDS, RUNNING
 from local_aws.state import State
 from local_aws.validation import ApiError, operation_model, request_problems
@@ -69,6 +80,9 @@ class SageMaker:
     module that does it.
     """
 
+    # By way of the API modules call one another that could not all import one another.
+    definition, executions, jobs, transform, tuning = definition, executions, jobs, transform, tuning
+
     def __init__(self, state: State, endpoint: str, account: str, region: str) -> None:
         self.state, self.endpoint, self.account, self.region = state, endpoint, account, region
         self._clients: dict[str, Any] = {}
@@ -98,42 +112,9 @@ class SageMaker:
         config = Config(proxies={}, max_pool_connections=50, s3={"addressing_style": "path"})
         return session.client(service, endpoint_url=self.endpoint, config=config)
 
-    # The modules below import this one.
     @cached_property
-    def jobs(self) -> ModuleType:
-        from local_aws import jobs
-
-        return jobs
-
-    @cached_property
-    def executions(self) -> ModuleType:
-        from local_aws import executions
-
-        return executions
-
-    @cached_property
-    def definition(self) -> ModuleType:
-        from local_aws import definition
-
-        return definition
-
-    @cached_property
-    def tuning(self) -> ModuleType:
-        from local_aws import tuning
-
-        return tuning
-
-    @cached_property
-    def transform(self) -> ModuleType:
-        from local_aws import transform
-
-        return transform
-
-    @cached_property
-    def images(self) -> Any:
+    def images(self) -> Images:
         """The table of images that can run: those of `pyproject.toml` in the working directory, and AWS's."""
-        from local_aws.images import load_images
-
         return load_images(Path("pyproject.toml"))
 
     def arn(self, path: str, name: str) -> str:

@@ -5,6 +5,7 @@ import re
 import socket
 import traceback
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
@@ -17,13 +18,14 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Request, Response
 
-from local_aws import faults
+from local_aws import faults, joblog
 from local_aws.objects import FileS3
 from local_aws.sagemaker import ApiError, SageMaker
 
 JSON = "application/x-amz-json-1.1"
 BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "sts", "tagging")
 FAULTS = "/local-aws/faults"
+LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
 ANSWERED = ("sagemaker", "s3", *BY_MOTO)
 
 
@@ -43,6 +45,7 @@ class Front:
         self.api = api
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.s3 = FileS3(self.moto, api.state.folder, api.account)
+        self._asked: set[str] = set()
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
         return self._application(environ)(environ, start_response)
@@ -53,6 +56,8 @@ class Front:
             return self._sagemaker(environ)
         if service == "s3":
             return self.s3
+        if environ.get("HTTP_X_AMZ_TARGET") == LOG_STREAMS:
+            self._restore_log(environ)
         if service in BY_MOTO:
             return self.moto
         if service is None and environ["PATH_INFO"] == FAULTS:
@@ -71,6 +76,17 @@ class Front:
         except Exception as error:  # the client gets an answer, the terminal the traceback
             traceback.print_exc()
             return _json_error(500, "InternalFailure", f"{operation}: {error!r} (see the server's output)")
+
+    def _restore_log(self, environ: dict) -> None:
+        """Before a job's streams are first asked for: moto forgets them at its end, the log files stay."""
+        body = Request(environ).get_data()
+        environ["wsgi.input"] = BytesIO(body)
+        asked = json.loads(body)
+        job = asked.get("logStreamNamePrefix", "").partition("/")[0]
+        path = self.api.state.folder / "logs" / f"{job}.log"
+        if job not in self._asked and path.exists():
+            self._asked.add(job)
+            joblog.restore(self.api.client("logs"), asked["logGroupName"], job, path)
 
     def _faults(self, environ: dict) -> Response:
         """POST orders a fault (see faults.py), DELETE forgets all."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.neighbors import KNeighborsClassifier
 
 FT_NEIGHBOURS = 5  # of the container; one where group a has fewer than FT_FEW_ROWS rows
 FT_FEW_ROWS = 10
@@ -156,6 +155,8 @@ def ft(features: np.ndarray, predicted: np.ndarray, facet: np.ndarray) -> float:
     Lose and gain: decided as for the nearest neighbours in group a. features: shape (n, columns), no NaN.
     This is the container's sign, the opposite of the developer guide's.
     """
+    from sklearn.neighbors import KNeighborsClassifier  # here, because the command line would wait for it
+
     _require_both_groups(facet)
     few = (~facet).sum() < FT_FEW_ROWS
     neighbours = KNeighborsClassifier(n_neighbors=1 if few else FT_NEIGHBOURS)

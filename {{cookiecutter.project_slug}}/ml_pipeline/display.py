@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-ENDED = {"Succeeded": "green", "Failed": "red", "Stopped": "yellow"}
+ENDED = {"Succeeded": "green", "Failed": "red", "Stopped": "yellow", "kept": "bright_black"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ def line(step: dict[str, Any], text: str) -> Line:
     started = step.get("StartTime")
     seconds = ((step.get("EndTime") or datetime.now(UTC)) - started).total_seconds() if started else None
     return Line(step["StepName"], step["StepStatus"], seconds, text)
+
+
+def kept_line(step: dict[str, Any], text: str) -> Line:
+    """The line of a step that an earlier run did: it took this one no time."""
+    return Line(step["StepName"], "kept", None, text)
 
 
 class Progress:
@@ -63,10 +68,8 @@ class Progress:
         for shown in lines:
             if shown.status in ENDED and shown.name not in self._printed:
                 self._printed.add(shown.name)
-                print(
-                    f"{shown.name:<12} {shown.status:<9} {shown.seconds or 0:6.1f} s  {shown.text}",
-                    flush=True,
-                )
+                seconds = "" if shown.seconds is None else f"{shown.seconds:.1f} s"
+                print(f"{shown.name:<12} {shown.status:<9} {seconds:>8}  {shown.text}", flush=True)
 
 
 def _table(names: list[str], lines: list[Line]) -> Table:

@@ -75,7 +75,7 @@ def facet(values: pd.Series, data: Data) -> Facet:
     numeric = values.dtype.kind in "iuf"
     if numeric and len(wanted) == 1:
         return _split_at(values, float(wanted[0]))
-    texts = np.array([_text(value) for value in values], dtype=object)
+    texts = _texts(values)
     if wanted:
         return Facet(name, texts, (tuple(_text(value) for value in wanted),))
     found = sorted(set(texts))
@@ -96,8 +96,7 @@ def table(found: Outcomes, of_facet: Facet, encoded: pd.DataFrame, group: pd.Ser
     if group is None or group.name == of_facet.name:
         return Table(found, of_facet, "", columns)
     if group.name not in columns:
-        texts = [_text(value) for value in group]
-        columns[group.name] = np.unique(texts, return_inverse=True)[1].astype(np.float64)
+        columns[group.name] = np.unique(_texts(group), return_inverse=True)[1].astype(np.float64)
     return Table(found, of_facet, str(group.name), columns)
 
 
@@ -111,6 +110,13 @@ def _split_at(values: pd.Series, threshold: float) -> Facet:
 
 def _interval(low: float, high: float) -> str:
     return f"({float(low)}, {float(high)}]"
+
+
+def _texts(values: pd.Series) -> np.ndarray:
+    """Objects, shape (n,); each distinct value is looked at once."""
+    places, distinct = pd.factorize(values, use_na_sentinel=True)
+    words = [*map(_text, distinct), MISSING]  # a missing value's place is -1
+    return np.array(words, dtype=object)[places]
 
 
 def _text(value: object) -> str:

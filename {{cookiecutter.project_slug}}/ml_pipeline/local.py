@@ -24,6 +24,7 @@ KEPT = (
     "TERM",
     "COLUMNS",
     "NO_COLOR",
+    "PYTHONBREAKPOINT",
     "DYLD_LIBRARY_PATH",
     "LD_LIBRARY_PATH",
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from ml_pipeline.names import BETTER_HIGH
 
 SMALLEST_PROBABILITY = 1e-15  # keeps log loss finite where a model is sure and wrong
 UNDERFIT_SKILL = 0.1  # less of the way from trivial to perfect, on its own training rows, is no fit
+RESAMPLED_ROWS = 10_000  # drawn for one bootstrap resample at most
 OVERFIT_GAP = 0.1  # of that way lost between training and test rows; shallow boosted trees lose 0.01 to 0.06
 
 # Metrics of fixed predictions by row weights: ones give the value, resampled counts the bootstrap.
@@ -30,6 +33,9 @@ class Predictions:
     score: np.ndarray
     predicted: np.ndarray
 
+    def at(self, places: np.ndarray) -> Predictions:
+        return Predictions(self.label[places], self.score[places], self.predicted[places])
+
 
 def primary(problem: str, wanted: str) -> str:
     """The metric that counts: the wanted one, or the problem's first."""
@@ -43,9 +49,10 @@ def report(
 
     low, high: percentile interval over bootstrap resamples of the rows at this confidence.
     """
-    ones, of_found = np.ones(len(found.label)), measure(problem, found)
-    values, constant = of_found(ones), measure(problem, trivial)(ones)
-    low, high = bootstrap(of_found, len(found.label), samples, confidence, seed)
+    ones = np.ones(len(found.label))
+    values, constant = (measure(problem, predictions)(ones) for predictions in (found, trivial))
+    drawn = resampled(partial(measure, problem), found, values, samples, seed)
+    low, high = interval(drawn, confidence)
     columns = {"value": values, "low": low, "high": high, "trivial": constant}
     return {
         metric: {column: _finite(numbers[metric]) for column, numbers in columns.items()}
@@ -58,12 +65,35 @@ def measure(problem: str, found: Predictions) -> Measure:
     return {"binary": _binary, "multiclass": _multiclass, "regression": _regression}[problem](found)
 
 
-def bootstrap(
-    of_weights: Measure, rows: int, samples: int, confidence: float, seed: int
+def resampled(
+    measure_of: Callable[[Predictions], Measure],
+    found: Predictions,
+    values: Mapping[str, float],
+    samples: int,
+    seed: int,
+) -> list[dict[str, float]]:
+    """Metrics of bootstrap resamples of the rows; values: of the rows themselves.
+
+    Of n > RESAMPLED_ROWS rows only m = RESAMPLED_ROWS are drawn, and what a metric then differs from its
+    value is scaled by sqrt(m / n): a spread falls with the root of the rows. Source: m out of n bootstrap
+    (Bickel, Goetze, van Zwet 1997, Resampling fewer than n observations).
+    """
+    generator, rows = np.random.default_rng(seed), len(found.label)
+    if rows <= RESAMPLED_ROWS:
+        of_weights = measure_of(found)
+        return [of_weights(resampled_weights(generator, rows)) for _ in range(samples)]
+    ones, scale = np.ones(RESAMPLED_ROWS), math.sqrt(RESAMPLED_ROWS / rows)
+    drawn = (generator.integers(0, rows, RESAMPLED_ROWS) for _ in range(samples))
+    measured = (measure_of(found.at(places))(ones) for places in drawn)
+    return [
+        {name: value + scale * (each[name] - value) for name, value in values.items()} for each in measured
+    ]
+
+
+def interval(
+    drawn: Sequence[Mapping[str, float]], confidence: float
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Lower and upper end of each metric's interval; a resample in which it is undefined does not count."""
-    generator = np.random.default_rng(seed)
-    drawn = [of_weights(resampled_weights(generator, rows)) for _ in range(samples)]
     tail = (1 - confidence) / 2
     low, high = {}, {}
     for metric in drawn[0]:
@@ -120,7 +150,7 @@ def best_f1_threshold(label: np.ndarray, score: np.ndarray) -> float:
             "max_f1 needs a positive label in the validation split, got none: set decision_threshold "
             "to a number (settings.toml, [train])"
         )
-    order = np.argsort(-score, kind="stable")
+    order = np.argsort(-score)
     scores, ends = score[order].astype(np.float64), _group_ends(score[order])
     hits, taken = np.cumsum(label[order] == 1)[ends], ends + 1
     best = int(np.argmax(2 * hits / (taken + hits[-1])))
@@ -238,7 +268,7 @@ def _regression(found: Predictions) -> Measure:
 
 def _ranking(score: np.ndarray, positive: np.ndarray) -> Callable[[np.ndarray], tuple[float, float]]:
     """AUC and average precision (PR-AUC) by row weights; both NaN unless both classes have weight."""
-    order = np.argsort(-score, kind="stable")
+    order = np.argsort(-score)
     ends, hit = _group_ends(score[order]), positive[order]
 
     def of_weights(weights: np.ndarray) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_pipeline.metrics import Predictions, confusion_matrix, measure, resampled_weights
+from ml_pipeline.metrics import Predictions, confusion_matrix, measure, resampled
 
 SECTIONS = {
     "binary": "binary_classification",
@@ -29,16 +29,19 @@ def statistics(
     constant: predictions of the commonest class, for the `*_best_constant_classifier` metrics. The standard
     deviation is that of samples bootstrap resamples, `NaN` below MIN_ROWS rows.
     """
-    rows = len(found.label)
-    of_found, of_constant = (_values(problem, predictions, classes) for predictions in (found, constant))
-    ones, generator = np.ones(rows), np.random.default_rng(seed)
-    drawn = [of_found(resampled_weights(generator, rows)) for _ in range(samples)] if rows >= MIN_ROWS else []
+    rows, ones = len(found.label), np.ones(len(found.label))
+
+    def values_of(predictions: Predictions) -> Callable[[np.ndarray], Values]:
+        return _values(problem, predictions, classes)
+
+    of_found, of_constant = (values_of(predictions)(ones) for predictions in (found, constant))
+    drawn = resampled(values_of, found, of_found, samples, seed) if rows >= MIN_ROWS else []
     entries: dict[str, Any] = {
-        name: _entry(value, [values[name] for values in drawn]) for name, value in of_found(ones).items()
+        name: _entry(value, [values[name] for values in drawn]) for name, value in of_found.items()
     }
     if problem != "regression":
         entries["confusion_matrix"] = _matrix(found, classes)
-        for name, value in of_constant(ones).items():
+        for name, value in of_constant.items():
             entries[f"{name}_best_constant_classifier"] = _entry(value, [])
     head = {"version": 0.0, "dataset": {"item_count": rows}}
     return {**head, f"{SECTIONS[problem]}_metrics": entries}

@@ -47,7 +47,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
         return step(**(_machine(settings, function.__name__) | options))(recorded(function))
 
     processed = box(process)(parameters["RawDataUri"], execution, settings)
-    tuned = box(tune)(processed["xgboost_uri"], execution, settings)
+    tuned = box(tune)(processed["xgboost_uri"], processed["feature_spec_uri"], execution, settings)
     trained = box(train, **_spot(settings))(
         processed["encoded_uri"],
         processed["feature_spec_uri"],
@@ -80,6 +80,8 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
         trained["model_uri"],
         tuned["best"],
         processed["data_sha256"],
+        processed["feature_spec_uri"],
+        evaluated["metrics_uri"],
         measured["verdict_uri"],
         parameters["ApprovalStatus"],
         parameters["TriggerReason"],

@@ -11,10 +11,11 @@ from functools import wraps
 from typing import Any
 
 from ml_pipeline import storage
+from ml_pipeline.lineage import lineage
 
 
 def recorded(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """The step function, which now also writes `arguments.json`, `result.json` and last `_SUCCESS`.
+    """The step function, which now also writes arguments, lineage and result as JSON, and last `_SUCCESS`.
 
     The function must take `execution_id` and `settings`. Raises TypeError when its result is not made of JSON
     types: the SDK would let it pass, and a condition on it would read null.
@@ -27,6 +28,7 @@ def recorded(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str,
         folder = arguments["settings"].uri(arguments["execution_id"], function.__name__)
         plain = {name: value for name, value in arguments.items() if _is_json(value)}
         storage.write_json(f"{folder}/arguments.json", plain)
+        storage.write_json(f"{folder}/lineage.json", lineage(arguments["settings"]))
         result = function(*args, **kwargs)
         if not isinstance(result, dict) or not _is_json(result):
             raise TypeError(f"{function.__name__} must return a dict of JSON types, got {_culprit(result)}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,14 @@ from botocore.exceptions import ClientError
 from ml_pipeline import storage
 from ml_pipeline.settings import Settings
 
-# Artefact of a step -> its place in the run's folder. The last verdict that exists is the one that counts.
+# The boxes of the graph in its order.
+STEPS = ("process", "tune", "train", "transform", "evaluate", "bias", "register")
+# Artefact of a step -> its place in the run's folder. Of several for one place the last that exists counts.
 FILES = {
     "evaluate/metrics.json": "metrics.json",
     "evaluate/predictions.csv": "predictions.csv",
     "evaluate/attributions.json": "attributions.json",
+    "evaluate/partial_dependence.json": "partial_dependence.json",
     "evaluate/verdict.json": "verdict.json",
     "bias/verdict.json": "verdict.json",
     "bias/analysis.json": "bias/analysis.json",
@@ -27,7 +33,9 @@ FILES = {
     "train/learning_curve.json": "learning_curve.json",
     "train/model.tar.gz": "model.tar.gz",
     "process/profile.json": "profile.json",
+    **{f"{step}/lineage.json": "lineage.json" for step in STEPS},
 }
+HEAD_BYTES = 2**20  # of the test split: more than its first row
 LOG_GROUPS = {
     "TrainingJob": "TrainingJobs",
     "ProcessingJob": "ProcessingJobs",
@@ -35,24 +43,54 @@ LOG_GROUPS = {
 }
 
 
-def steps(arn: str) -> list[dict[str, Any]]:
-    """Steps of an execution as ListPipelineExecutionSteps reports them, oldest first."""
+@dataclass(frozen=True)
+class Ran:
+    """A step as ListPipelineExecutionSteps reports it, and the ARN of the execution that ran it."""
+
+    step: dict[str, Any]
+    arn: str
+
+    @property
+    def execution_id(self) -> str:
+        return self.arn.rpartition("/")[2]
+
+
+def steps(arn: str) -> list[Ran]:
+    """All steps of an execution, oldest first: those it kept of others, then those it ran itself."""
+    return [*kept(arn), *own(arn)]
+
+
+def own(arn: str) -> list[Ran]:
+    """The steps that the execution ran itself, or runs."""
     pages = boto3.client("sagemaker").get_paginator("list_pipeline_execution_steps")
     return [
-        step
+        Ran(step, arn)
         for page in pages.paginate(PipelineExecutionArn=arn, SortOrder="Ascending")
         for step in page["PipelineExecutionSteps"]
+        if "SelectiveExecutionResult" not in step
     ]
 
 
-def one_line(step: dict[str, Any], arn: str, settings: Settings) -> str:
+def kept(arn: str) -> list[Ran]:
+    """The steps that the execution took over from its source, which may have taken them over as well."""
+    answer = boto3.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
+    selection = answer.get("SelectiveExecutionConfig")
+    if selection is None:
+        return []
+    selected = {step["StepName"] for step in selection["SelectedSteps"]}
+    source = selection.get("SourcePipelineExecutionArn")
+    return [ran for ran in (steps(source) if source else []) if ran.step["StepName"] not in selected]
+
+
+def one_line(ran: Ran, settings: Settings) -> str:
     """A step's result in one line: its `summary` when it has one, else its scalars; or why it failed."""
+    step = ran.step
     if step["StepStatus"] != "Succeeded":
         return step.get("FailureReason", "")
     outcome = step.get("Metadata", {}).get("Condition", {}).get("Outcome")
     if outcome is not None:
         return "passed" if outcome == "True" else "not passed"
-    result = _json(settings.uri(arn.rpartition("/")[2], step["StepName"].lower(), "result.json")) or {}
+    result = _json(settings.uri(ran.execution_id, step["StepName"].lower(), "result.json")) or {}
     scalars = (f"{name}={value}" for name, value in result.items() if isinstance(value, str | int | float))
     return result.get("summary") or ", ".join(scalars)
 
@@ -63,20 +101,23 @@ def fetch(arn: str, settings: Settings, runs: Path) -> Path:
     folder, unfinished = runs / execution_id, runs / f".{execution_id}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    execution = _execution(arn, settings)
+    ran = steps(arn)
+    execution = _execution(arn, ran, settings)
     _write(unfinished / "execution.json", execution)
-    _copy_files(execution_id, settings, unfinished)
+    _copy_files(ran, settings, unfinished)
+    _copy_example(execution, settings, unfinished / "example.jsonl")
     _copy_definition(arn, unfinished)
-    _copy_logs(arn, unfinished / "logs")
+    _copy_logs(ran, arn, unfinished / "logs")
     for step in execution["steps"]:
-        _copy_package(step["result"], unfinished)
+        if "model_package_arn" in (step["result"] or {}):
+            write_package(step["result"]["model_package_arn"], unfinished)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     _point_latest(runs, execution_id)
     return folder
 
 
-def _execution(arn: str, settings: Settings) -> dict[str, Any]:
+def _execution(arn: str, ran: list[Ran], settings: Settings) -> dict[str, Any]:
     client = boto3.client("sagemaker")
     answer = client.describe_pipeline_execution(PipelineExecutionArn=arn)
     execution_id = arn.rpartition("/")[2]
@@ -91,12 +132,20 @@ def _execution(arn: str, settings: Settings) -> dict[str, Any]:
         "parameters": {parameter["Name"]: parameter["Value"] for parameter in parameters},
         "started": _utc(answer["CreationTime"]),
         "ended": _utc(ended),
-        "steps": [_step(step, execution_id, settings) for step in steps(arn)],
+        "source": _source(answer),
+        "steps": [_step(each, arn, settings) for each in ran],
     }
 
 
-def _step(step: dict[str, Any], execution_id: str, settings: Settings) -> dict[str, Any]:
-    kind = next(iter(step.get("Metadata", {})), None)
+def _source(answer: dict[str, Any]) -> str | None:
+    """Id of the run whose steps this one kept."""
+    arn = answer.get("SelectiveExecutionConfig", {}).get("SourcePipelineExecutionArn", "")
+    return arn.rpartition("/")[2] or None
+
+
+def _step(ran: Ran, arn: str, settings: Settings) -> dict[str, Any]:
+    step, kind = ran.step, next(iter(ran.step.get("Metadata", {})), None)
+    folder = settings.uri(ran.execution_id, step["StepName"].lower())
     return {
         "name": step["StepName"],
         "type": kind,
@@ -105,8 +154,9 @@ def _step(step: dict[str, Any], execution_id: str, settings: Settings) -> dict[s
         "ended": _utc(step.get("EndTime")),
         "failure_reason": step.get("FailureReason"),
         "job": job_name(step),
-        "arguments": _json(settings.uri(execution_id, step["StepName"].lower(), "arguments.json")),
-        "result": _json(settings.uri(execution_id, step["StepName"].lower(), "result.json")),
+        "kept_from": None if ran.arn == arn else ran.execution_id,
+        "arguments": _json(f"{folder}/arguments.json"),
+        "result": _json(f"{folder}/result.json"),
     }
 
 
@@ -147,13 +197,39 @@ def _stream(client: Any, place: dict[str, str]) -> list[str]:
         token = {"nextToken": answer["nextForwardToken"]}
 
 
-def _copy_files(execution_id: str, settings: Settings, folder: Path) -> None:
-    root = settings.uri(execution_id)
-    present = {uri.removeprefix(f"{root}/") for uri, _ in storage.list_uris(f"{root}/")}
+def _copy_files(ran: list[Ran], settings: Settings, folder: Path) -> None:
+    roots = {each.step["StepName"].lower(): settings.uri(each.execution_id) for each in ran}
+    present = {uri for root in set(roots.values()) for uri, _ in storage.list_uris(f"{root}/")}
     for artefact, place in FILES.items():
-        if artefact in present:
+        uri = f"{roots.get(artefact.partition('/')[0])}/{artefact}"
+        if uri in present:
             (folder / place).parent.mkdir(exist_ok=True)
-            storage.download(f"{root}/{artefact}", folder / place)
+            storage.download(uri, folder / place)
+
+
+def _copy_example(execution: dict[str, Any], settings: Settings, path: Path) -> None:
+    """Writes one row of the test split, without its label, as it can be sent to the model."""
+    result = next((step["result"] for step in execution["steps"] if step["name"] == "Process"), None)
+    if result is None:
+        return
+    spec = storage.read_json(result["feature_spec_uri"])
+    row = next(csv.reader(io.StringIO(storage.read_head(result["transform_input_uri"], HEAD_BYTES))))
+    cells = row[len(spec["ids"]) + 1 :]  # after ids and target
+    values = {
+        feature["name"]: _value(cell, feature["kind"])
+        for feature, cell in zip(spec["features"], cells, strict=True)
+    }
+    path.write_text(json.dumps(values, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _value(cell: str, kind: str) -> str | float | None:
+    """The cell as JSON has it: a missing one is null."""
+    if cell == "":
+        return None
+    if kind == "category":
+        return cell
+    number = float(cell)
+    return int(number) if number.is_integer() else number
 
 
 def _copy_definition(arn: str, folder: Path) -> None:
@@ -161,21 +237,21 @@ def _copy_definition(arn: str, folder: Path) -> None:
     _write(folder / "definition.json", json.loads(answer["PipelineDefinition"]))
 
 
-def _copy_logs(arn: str, folder: Path) -> None:
+def _copy_logs(ran: list[Ran], arn: str, folder: Path) -> None:
     folder.mkdir()
-    for step in steps(arn):
-        lines = log_lines(step)
+    for each in ran:
+        lines = log_lines(each.step)
         if lines:
-            (folder / f"{step['StepName']}.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            mark = [] if each.arn == arn else [f"--- kept: this ran in run {each.execution_id} ---"]
+            path = folder / f"{each.step['StepName']}.log"
+            path.write_text("\n".join([*mark, *lines]) + "\n", encoding="utf-8")
 
 
-def _copy_package(result: dict[str, Any] | None, folder: Path) -> None:
-    if result and "model_package_arn" in result:
-        answer = boto3.client("sagemaker").describe_model_package(
-            ModelPackageName=result["model_package_arn"]
-        )
-        answer.pop("ResponseMetadata")
-        _write(folder / "model_package.json", answer)
+def write_package(arn: str, folder: Path) -> None:
+    """Writes model_package.json: the registered version as it is now."""
+    answer = boto3.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    answer.pop("ResponseMetadata")
+    _write(folder / "model_package.json", answer)
 
 
 def _json(uri: str) -> Any:

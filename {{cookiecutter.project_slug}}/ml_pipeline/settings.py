@@ -64,6 +64,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Data:
+    file: Name
     target: Name
     problem: Literal["binary", "multiclass", "regression"]
     positive: str
@@ -113,6 +114,7 @@ class Train:
     instance_type: InstanceType
     early_stopping_rounds: Positive
     checkpoint_rounds: Positive
+    curve_rows: Positive
     class_weight: Literal["none", "balanced"]
     decision_threshold: Fraction | Literal["max_f1"]
     device: Literal["cpu", "cuda"]

@@ -105,8 +105,9 @@ def _times(column: pa.ChunkedArray, name: str) -> np.ndarray:
     try:
         return pd.to_datetime(column.to_numpy(), format="ISO8601", utc=True).tz_convert(None).to_numpy()
     except ValueError as error:
+        reason = str(error).splitlines()[0]
         raise SplitError(
-            f"column {name}: times must be numbers or ISO 8601 such as 2024-02-29T12:00:00 ({error}); "
+            f"column {name}: times must be numbers or ISO 8601 such as 2024-02-29T12:00:00 ({reason}); "
             f"another column is named by time (settings.toml, [split])"
         ) from None
 

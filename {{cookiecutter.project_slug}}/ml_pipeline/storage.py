@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -12,6 +13,8 @@ from typing import Any, BinaryIO
 
 import boto3
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -32,6 +35,13 @@ def stream(uri: str) -> BinaryIO:
     """The object's bytes as they arrive."""
     bucket, key = split_uri(uri)
     return _s3().get_object(Bucket=bucket, Key=key)["Body"]
+
+
+def read_head(uri: str, size: int) -> str:
+    """The text that the object begins with, up to size bytes of it."""
+    bucket, key = split_uri(uri)
+    body = _s3().get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}")["Body"]
+    return body.read().decode(errors="ignore")
 
 
 def write_bytes(uri: str, content: bytes) -> None:
@@ -59,6 +69,24 @@ def write_parquet(uri: str, frame: pd.DataFrame) -> None:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     write_bytes(uri, buffer.getvalue())
+
+
+def write_csv(uri: str, table: pa.Table) -> None:
+    """Writes a header and rows; a missing cell is empty, no cell is quoted unless one of them needs it."""
+    header = io.StringIO(newline="")
+    csv.writer(header, lineterminator="\n").writerow(table.column_names)
+    try:
+        rows = _rows(table, "none")
+    except pa.ArrowInvalid:  # a comma, a quote or a line break in a cell
+        rows = _rows(table, "needed")
+    write_bytes(uri, header.getvalue().encode() + rows)
+
+
+def _rows(table: pa.Table, quoting: str) -> bytes:
+    buffer = io.BytesIO()
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style=quoting)
+    pyarrow.csv.write_csv(table, buffer, options)
+    return buffer.getvalue()
 
 
 def download(uri: str, path: Path) -> None:

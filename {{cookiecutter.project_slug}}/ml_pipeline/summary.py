@@ -24,27 +24,38 @@ def lines(run: Path, kept: bool) -> list[str]:
     execution = _read(run / "execution.json")
     seconds = _seconds(execution)
     head = f"\n{execution['status']} in {seconds:.1f} s -> {run}"
+    if execution.get("source"):
+        head += f", with earlier steps of run {execution['source']}"
     if execution["status"] == "Succeeded":
         return [head, *_quality(run), *_registered(run, kept)]
     failed = [step for step in execution["steps"] if step["status"] == "Failed"]
     if any(step["type"] == "Fail" for step in failed):
         return [head, *_quality(run), *_missed(run)]
-    return [head, *(line for step in failed[:1] for line in _failure(run, step, execution))]
+    if not failed:
+        return [head, f"to go on: {_again(execution, kept)}"]
+    return [head, *_failure(run, failed[0], execution, kept)]
 
 
-def _failure(run: Path, step: dict[str, Any], execution: dict[str, Any]) -> list[str]:
+def _again(execution: dict[str, Any], kept: bool) -> str:
+    """The command that runs what is left to do, and nothing twice."""
+    done = [step for step in execution["steps"] if step["status"] == "Succeeded"]
+    left = next((step["name"] for step in execution["steps"] if step["status"] != "Succeeded"), None)
+    return f"{COMMAND} run --from {left}" if kept and done and left else f"{COMMAND} run"
+
+
+def _failure(run: Path, step: dict[str, Any], execution: dict[str, Any], kept: bool) -> list[str]:
     log = run / "logs" / f"{step['name']}.log"
     text = log.read_text(encoding="utf-8") if log.exists() else ""
-    cause = _cause(text) or step["failure_reason"]
+    reason = cause(text) or step["failure_reason"]
     frames = [f"{place}:{number}" for place, number, _ in FRAME.findall(text) if place != RECORD]
     told = ["steps: " + ", ".join(f"{ran['name']} {ran['status']}" for ran in execution["steps"])]
-    told += [f"{step['name']} failed: {cause}", *(f"  at {frame}" for frame in frames[-5:])]
+    told += [f"{step['name']} failed: {reason}", *(f"  at {frame}" for frame in frames[-5:])]
     told += [f"log: {log}"] if log.exists() else []
-    remedy = "change settings.toml as said above" if "settings.toml" in cause else "mend what is named above"
-    return [*told, f"what to do: {remedy}, then {COMMAND} run"]
+    remedy = "change settings.toml as said above" if "settings.toml" in reason else "mend what is named above"
+    return [*told, f"what to do: {remedy}, then {_again(execution, kept)}"]
 
 
-def _cause(log: str) -> str | None:
+def cause(log: str) -> str | None:
     """The last error line of the traceback, which says more than the API's failure reason."""
     found = [line for line in log.splitlines() if ERROR.match(line)]
     return found[-1] if found else None

@@ -37,6 +37,7 @@ SETTINGS = Settings(
     account=ACCOUNT,
     project=Project(slug="loans", region=REGION),
     data=Data(
+        file="data/sample.csv",
         target="approved",
         problem="binary",
         positive="yes",
@@ -73,6 +74,7 @@ SETTINGS = Settings(
         instance_type=MACHINE,
         early_stopping_rounds=5,
         checkpoint_rounds=5,
+        curve_rows=100_000,
         class_weight="none",
         decision_threshold=0.5,
         device="cpu",

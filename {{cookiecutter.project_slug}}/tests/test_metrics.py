@@ -93,6 +93,17 @@ def test_the_interval_is_the_percentile_interval_of_resampled_rows() -> None:
     assert auc["low"] < auc["value"] < auc["high"]
 
 
+@pytest.mark.parametrize("metric", ["auc", "pr_auc", "logloss", "f1"])
+def test_few_rows_of_many_give_the_interval_of_all(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = binary(4000)
+    every = metrics.report("binary", found, found, 1000, 0.9, seed=0)[metric]
+    monkeypatch.setattr(metrics, "RESAMPLED_ROWS", 1000)
+    few = metrics.report("binary", found, found, 1000, 0.9, seed=1)[metric]
+    assert few["value"] == every["value"]
+    width = every["high"] - every["low"]
+    assert (few["low"], few["high"]) == pytest.approx((every["low"], every["high"]), abs=0.2 * width)
+
+
 def test_the_same_seed_gives_the_same_intervals_and_another_seed_others() -> None:
     found = binary(300)
     trivial = metrics.trivial_predictions("binary", found.label, 2, found.label)

@@ -15,6 +15,9 @@ def test_arguments_and_result_are_written_and_success_last(bucket, settings):
     folder = settings().uri("e1", "double")
     assert storage.read_json(f"{folder}/arguments.json") == {"number": 4, "execution_id": "e1"}
     assert storage.read_json(f"{folder}/result.json") == {"double": 8}
+    made_of = storage.read_json(f"{folder}/lineage.json")
+    assert made_of["settings"]["data"]["target"] == settings().data.target
+    assert made_of["versions"]["numpy"] == np.__version__
     assert f"{folder}/_SUCCESS" in [uri for uri, _ in storage.list_uris(folder)]
 
 
@@ -25,10 +28,14 @@ def test_a_step_that_raises_leaves_its_arguments_and_no_success(bucket, settings
     with pytest.raises(OSError, match="disk full"):
         recorded(broken)("e1", settings())
     folder = settings().uri("e1", "broken")
-    assert [uri for uri, _ in storage.list_uris(folder)] == [f"{folder}/arguments.json"]
+    assert [uri for uri, _ in storage.list_uris(folder)] == [
+        f"{folder}/{name}.json" for name in ("arguments", "lineage")
+    ]
 
 
-@pytest.mark.parametrize("result", [{"auc": np.float32(0.5)}, {"auc": float("nan")}, [1], None])
+@pytest.mark.parametrize(
+    "result", [{"auc": np.float32(0.5)}, {"auc": float("nan")}, {"di": float("inf")}, [1], None]
+)
 def test_a_result_that_is_not_plain_json_is_refused(bucket, settings, result):
     def measure(execution_id, settings):
         return result

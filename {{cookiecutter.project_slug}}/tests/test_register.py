@@ -13,9 +13,8 @@ def test_the_request_is_one_that_the_service_model_accepts(settings):
         .meta.service_model.operation_model("CreateModelPackage")
         .input_shape
     )
-    made = registering.package_request(
-        "s3://b/m.tar.gz", "execution123", "Approved", settings(data={"facets": ("sex",)})
-    )
+    made = registering.package_request("s3://b/m.tar.gz", "execution123", "Approved", settings())
+    made |= registering.reports("s3://b/p", "s3://b/e", "s3://b/b", settings(data={"facets": ("sex",)}))
     assert not ParamValidator().validate(made, shape).has_errors()
 
 
@@ -25,17 +24,16 @@ def test_the_execution_id_is_the_token_so_that_a_retry_registers_nothing_twice(s
 
 
 def test_baselines_that_drift_is_measured_against_travel_with_the_version(settings):
-    with_facet = registering.package_request(
-        "s3://b/m", "e1", "Approved", settings(data={"facets": ("sex",)})
-    )
-    without = registering.package_request("s3://b/m", "e1", "Approved", settings())
-    root = f"{settings().uri('e1')}"
+    folders = ("s3://b/1/process", "s3://b/2/evaluate", "s3://b/3/bias")
+    with_facet = registering.reports(*folders, settings(data={"facets": ("sex",)}))
+    without = registering.reports(*folders, settings())
     baselines = with_facet["DriftCheckBaselines"]
-    assert baselines["ModelDataQuality"]["Statistics"]["S3Uri"] == f"{root}/process/statistics.json"
+    assert baselines["ModelDataQuality"]["Statistics"]["S3Uri"] == "s3://b/1/process/statistics.json"
     assert (
-        baselines["ModelQuality"]["Constraints"]["S3Uri"] == f"{root}/evaluate/model_quality_constraints.json"
+        baselines["ModelQuality"]["Constraints"]["S3Uri"]
+        == "s3://b/2/evaluate/model_quality_constraints.json"
     )
-    assert baselines["Bias"]["PostTrainingConstraints"]["S3Uri"] == f"{root}/bias/analysis.json"
+    assert baselines["Bias"]["PostTrainingConstraints"]["S3Uri"] == "s3://b/3/bias/analysis.json"
     assert "Bias" not in without["DriftCheckBaselines"] and "Bias" not in without["ModelMetrics"]
 
 

@@ -57,3 +57,18 @@ def test_only_a_version_that_outlives_the_run_is_offered_for_approval(run, kept)
     }
     told = summary.lines(run("Succeeded", [], model_package=package), kept)
     assert any(line.endswith("-m ml_pipeline approve 3") for line in told) == kept
+
+
+@pytest.mark.parametrize(
+    ("statuses", "kept", "wanted"),
+    [
+        ({"Process": "Succeeded", "Train": "Failed"}, True, "run --from Train"),
+        ({"Process": "Succeeded", "Train": "Failed"}, False, "run"),
+        ({"Process": "Failed"}, True, "run"),
+        ({"Process": "Succeeded", "Train": "Stopped"}, True, "run --from Train"),
+    ],
+)
+def test_the_command_to_go_on_with_runs_nothing_twice(run, statuses, kept, wanted):
+    steps = [step(name, "TrainingJob", status, "it broke") for name, status in statuses.items()]
+    status = "Stopped" if "Stopped" in statuses.values() else "Failed"
+    assert summary.lines(run(status, steps), kept)[-1].endswith(f"-m ml_pipeline {wanted}")

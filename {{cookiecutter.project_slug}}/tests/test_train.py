@@ -20,7 +20,7 @@ import pytest
 import xgboost
 from sklearn.metrics import roc_auc_score
 
-from ml_pipeline import checkpoints, storage
+from ml_pipeline import checkpoints, metrics, storage
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps.train import Plan, Rows, class_weights, cut, fit, packed, train, training_plan
 
@@ -35,7 +35,15 @@ PARAMETERS = {
     "device": "cpu",
     "nthread": 1,
 }
-PLAN = Plan(PARAMETERS, rounds=150, metric="auc", early_stopping_rounds=25, checkpoint_rounds=20, seed=11)
+PLAN = Plan(
+    PARAMETERS,
+    rounds=150,
+    metric="auc",
+    early_stopping_rounds=25,
+    checkpoint_rounds=20,
+    curve_rows=10_000,
+    seed=11,
+)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -266,7 +274,7 @@ BEST = {
 def test_the_step_writes_the_model_and_its_learning_curve(
     problem: str, bucket: str, settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    chosen = settings(data={"problem": problem}, train={"decision_threshold": "max_f1"})
+    chosen = settings(data={"problem": problem}, train={"decision_threshold": "max_f1", "curve_rows": 600})
     best: dict[str, Any] = {**SAMPLING, **BEST[problem], "num_round": 40}
     result = train(*put(chosen, problem), best, str(tmp_path), EXECUTION, chosen)
     with tarfile.open(fileobj=io.BytesIO(storage.read_bytes(result["model_uri"]))) as archive:
@@ -279,6 +287,7 @@ def test_the_step_writes_the_model_and_its_learning_curve(
     assert values[curve["best_round"]] == (max if problem == "binary" else min)(values)
     assert result["rounds"] == booster.num_boosted_rounds() == curve["best_round"] + 1
     assert set(curve["train"]) == set(curve["validation"])
+    assert curve["rows"] == {"train": 600, "validation": 800}
     assert (booster.attr("decision_threshold") is not None) is (problem == "binary")
     assert json.loads(json.dumps(result)) == result
 
@@ -306,6 +315,25 @@ def test_progress_lines_are_what_sagemakers_patterns_read(
     matches = [match for line in capsys.readouterr().out.splitlines() if (match := PROGRESS.match(line))]
     assert [int(match[1]) for match in matches] == list(range(21))
     assert [float(match[2]) for match in matches] == pytest.approx(found.curve["validation"]["auc"], abs=1e-5)
+
+
+def test_the_learning_curve_looks_at_seeded_training_rows_and_changes_no_tree(
+    uninterrupted: checkpoints.Checkpoint, tmp_path: Path
+) -> None:
+    plan, data = replace(PLAN, curve_rows=500), rows(4000, 0)
+    found = fit(data, rows(1500, 1), plan, tmp_path)
+    assert found.booster == uninterrupted.booster
+    assert found.curve["validation"] == uninterrupted.curve["validation"]
+    drawn = data.at(metrics.drawn_rows(4000, 500, PLAN.seed))
+    scores = xgboost.Booster(model_file=bytearray(found.booster)).inplace_predict(drawn.features)
+    assert found.curve["train"]["auc"][-1] == pytest.approx(roc_auc_score(drawn.label, scores), abs=1e-6)
+
+
+def test_training_rows_are_binned_as_finely_as_the_hyperparameters_say(tmp_path: Path) -> None:
+    plan = replace(PLAN, parameters=PARAMETERS | {"max_bin": 4}, rounds=5)
+    booster = xgboost.Booster(model_file=bytearray(fit(rows(4000, 0), rows(1500, 1), plan, tmp_path).booster))
+    splits = booster.trees_to_dataframe().query("Feature != 'Leaf'").groupby("Feature")["Split"].nunique()
+    assert 1 < splits.max() <= 4
 
 
 @pytest.mark.filterwarnings("ignore:.*only positive or negative samples")

@@ -88,11 +88,9 @@ def test_no_more_trials_run_at_a_time_than_there_are(settings):
 
 
 def test_best_hyperparameters_come_back_as_numbers():
-    assert tuning._numbers({"eta": "0.1", "max_depth": '"5"', "tree_method": "hist"}) == {
-        "eta": 0.1,
-        "max_depth": 5,
-        "tree_method": "hist",
-    }
+    best = tuning._numbers({"eta": "0.1", "max_depth": '"5"', "tree_method": "hist"})
+    assert best == {"eta": 0.1, "max_depth": 5, "tree_method": "hist"}
+    assert type(best["max_depth"]) is int
 
 
 def warm(settings, bucket, kind):

@@ -45,10 +45,6 @@ class Images:
         )
         raise ApiError("ValidationException", message)
 
-    def check(self, uri: str) -> None:
-        """Raises what `resolve` raises."""
-        self.resolve(uri)
-
 
 def load_images(pyproject: Path) -> Images:
     """AWS's images that are stood in for, and those of `[tool.local_aws.images]` in `pyproject`.

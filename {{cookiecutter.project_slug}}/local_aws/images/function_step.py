@@ -1,6 +1,7 @@
 """A step's container: does in an unpacked workspace what the SDK's job_driver.sh does."""
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -19,6 +20,8 @@ WORKSPACE = "sagemaker_remote_function_workspace"
 DEFAULT_CHANNEL = "sm_rf_user_ws"
 # The SDK adds this channel when it would install packages or run commands before the step.
 PREPARATION_CHANNEL = "pre_exec_script_and_dependencies"
+# What botocore tells of the endpoint and the keys in our variables; a container in the cloud has neither.
+LOCAL_ONLY = ("botocore.configprovider", "botocore.credentials")
 UNSUPPORTED = {
     "--distribution": "mpirun and torchrun",
     "--job_conda_env": "conda environments",
@@ -75,9 +78,23 @@ def main(root: Path, record: dict) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "local_aws"]:
         del sys.modules[name]  # a step that imports it must fail here as it would in the cloud
     _redirect_sdk(root)
+    for name in LOCAL_ONLY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     from sagemaker.core.remote_function import invoke_function
 
-    invoke_function.main(record["AlgorithmSpecification"]["ContainerArguments"])
+    try:
+        invoke_function.main(record["AlgorithmSpecification"]["ContainerArguments"])
+    except SystemExit as end:
+        if isinstance(end.__context__, SystemExit):  # the step's own, in whose place the SDK exits with 0
+            _tell_exit(root, end.__context__)
+        raise
+
+
+def _tell_exit(root: Path, end: SystemExit) -> None:
+    """Leaves why there is no result, should there be none."""
+    called = f"sys.exit({'' if end.code is None else repr(end.code)})"
+    message = f"the step left no result: it called {called}; a step must return its result, or raise"
+    (root / "output" / "failure").write_text(message)
 
 
 def _check_python(client: str | None) -> None:

@@ -1,6 +1,5 @@
 """The managed XGBoost 3.2-0 container in algorithm mode."""
 
-import csv
 import json
 import os
 import signal
@@ -16,11 +15,10 @@ if TYPE_CHECKING:
     import xgboost as xgb
 
 CHANNELS = ("train", "validation", "code")
-CSV, PARQUET = ("text/csv", "csv", "text/csv; label_size=1"), ("application/x-parquet", "parquet")
+CSV = ("text/csv", "csv", "text/csv; label_size=1")
 FOR_CONTAINER = (
     "num_round",
     "early_stopping_rounds",
-    "csv_weights",
     "save_model_on_termination",
     TUNING_METRIC,
 )
@@ -36,7 +34,7 @@ def main(root: Path, record: dict) -> None:
     check_channels(channels)
     stop = StopRequest(save=values.get("save_model_on_termination") == "true")
     matrices = {
-        name: matrix(name, root / "input" / "data" / name, channels[name]["ContentType"], values)
+        name: matrix(name, root / "input" / "data" / name, values)
         for name in ("train", "validation")
         if name in channels
     }
@@ -55,8 +53,8 @@ def check_channels(channels: dict[str, dict]) -> None:
         if name not in CHANNELS:
             raise ContainerError(f"Extraneous channel found: {name}")
         content = channel.get("ContentType", "text/libsvm")
-        if name != "code" and content not in CSV + PARQUET:
-            allowed = ", ".join(CSV + PARQUET)
+        if name != "code" and content not in CSV:
+            allowed = ", ".join(CSV)
             message = f"ContentType {content!r} is not supported by the local AWS, exactly {allowed} are"
             raise ContainerError(f"Channel {name}: {message}")
     if "train" not in channels:
@@ -77,19 +75,15 @@ class StopRequest:
         sys.exit(0)
 
 
-def matrix(name: str, folder: Path, content: str, values: dict[str, Value]) -> "xgb.DMatrix":
-    """The channel's rows: label first, then with csv_weights the weight, then the features."""
+def matrix(name: str, folder: Path, values: dict[str, Value]) -> "xgb.DMatrix":
+    """The channel's rows: label first, then the features."""
     import xgboost as xgb
 
-    files = data_files(name, folder)
-    rows = read_csv(files) if content in CSV else read_parquet(files)
-    weighted = bool(values.get("csv_weights")) and content in CSV
-    first = 2 if weighted else 1
-    if rows.shape[1] <= first:
+    rows = read_csv(data_files(name, folder))
+    if rows.shape[1] < 2:
         raise ContainerError(f"Channel {name}: {rows.shape[1]} columns, there must be a label and features")
-    weight = rows[:, 1] if weighted else None
-    print(f"{name} matrix has {len(rows)} rows and {rows.shape[1] - first} columns", flush=True)
-    return xgb.DMatrix(rows[:, first:], label=rows[:, 0], weight=weight, nthread=threads(values))
+    print(f"{name} matrix has {len(rows)} rows and {rows.shape[1] - 1} columns", flush=True)
+    return xgb.DMatrix(rows[:, 1:], label=rows[:, 0], nthread=threads(values))
 
 
 def data_files(name: str, folder: Path) -> list[Path]:
@@ -114,7 +108,9 @@ def read_csv(files: list[Path]) -> "np.ndarray":
     for path in files:
         try:
             tables.append(
-                pa.csv.read_csv(path, pa.csv.ReadOptions(autogenerate_column_names=True), *_form(path))
+                pa.csv.read_csv(
+                    path, pa.csv.ReadOptions(autogenerate_column_names=True), None, _numbers(path)
+                )
             )
         except pa.ArrowInvalid as error:
             raise ContainerError(f"{path.name}: not a header-less table of numbers: {error}") from error
@@ -123,18 +119,15 @@ def read_csv(files: list[Path]) -> "np.ndarray":
     return np.vstack([_rows(table) for table in tables])
 
 
-def _form(path: Path) -> tuple[Any, Any]:
-    """How to read the file: the container too takes the delimiter from the first line."""
+def _numbers(path: Path) -> Any:
+    """How to convert the file's cells: all of them to numbers."""
     import pyarrow as pa
     import pyarrow.csv
 
-    with path.open(newline="") as file:
-        line = file.readline()
-    delimiter = csv.Sniffer().sniff(line[:512], delimiters=",;|\t ").delimiter if line.strip() else ","
-    names = {f"f{index}": pa.float32() for index in range(len(line.split(delimiter)))}
-    nulls = ["", "nan", "NaN", "NA"]
-    convert = pa.csv.ConvertOptions(column_types=names, null_values=nulls)
-    return pa.csv.ParseOptions(delimiter=delimiter), convert
+    with path.open() as file:
+        columns = file.readline().count(",") + 1
+    types = {f"f{index}": pa.float32() for index in range(columns)}
+    return pa.csv.ConvertOptions(column_types=types, null_values=["", "nan", "NaN", "NA"])
 
 
 def _rows(table: Any) -> "np.ndarray":
@@ -144,18 +137,6 @@ def _rows(table: Any) -> "np.ndarray":
     for index, column in enumerate(table.columns):
         rows[:, index] = column.to_numpy()
     return rows
-
-
-def read_parquet(files: list[Path]) -> "np.ndarray":
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    tables = [pa.parquet.read_table(path) for path in files]
-    for field in tables[0].schema:
-        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
-            raise ContainerError(f"Parquet column {field.name} is {field.type}, all must be numbers")
-    return np.vstack([_rows(table) for table in tables])
 
 
 def threads(values: dict[str, Value]) -> int:

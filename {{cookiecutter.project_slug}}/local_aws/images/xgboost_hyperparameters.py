@@ -35,7 +35,7 @@ UPDATERS = (
 WITH_THRESHOLD = ("error", "ndcg", "map")
 ALIASES = {"learning_rate": "eta", "min_split_loss": "gamma", "reg_lambda": "lambda", "reg_alpha": "alpha"}
 TUNING_METRIC = "_tuning_objective_metric"
-UNSUPPORTED = ("_kfold", "_num_cv_round", "use_dask_gpu_training")
+UNSUPPORTED = ("csv_weights", "_kfold", "_num_cv_round", "use_dask_gpu_training")
 
 Value = int | float | str
 Reader = Callable[[str], Value | None]
@@ -91,7 +91,6 @@ RATE = Number(float, 0, 1, open="low")
 POSITIVE, NOT_NEGATIVE = Number(float, 0, open="low"), Number(float, 0)
 READERS: dict[str, Reader] = {
     "num_round": COUNT,
-    "csv_weights": FLAG,
     "early_stopping_rounds": COUNT,
     "booster": one_of("gbtree", "gblinear", "dart"),
     "verbosity": Number(int, 0, 3),

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import tarfile
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 from botocore.exceptions import ClientError
 
-from ml_pipeline import metrics, model_quality, serving, storage
+from ml_pipeline import encoded, explain, metrics, model_quality, serving, storage
 from ml_pipeline.features import FeatureSpec, Target
 from ml_pipeline.metrics import Predictions
 from ml_pipeline.serving import Model
@@ -24,14 +26,6 @@ from ml_pipeline.steps import gate
 
 SPLITS = ("train", "validation", "test")
 Report = dict[str, dict[str, float | None]]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One encoded split: label shape (n,), features float32 of shape (n, features)."""
-
-    label: np.ndarray
-    features: np.ndarray
 
 
 def evaluate(
@@ -49,7 +43,7 @@ def evaluate(
     """
     folder = settings.uri(execution_id, "evaluate")
     model = load(model_uri)
-    splits = {name: _encoded(f"{encoded_uri}/{name}.parquet") for name in SPLITS}
+    splits = {name: encoded.read(f"{encoded_uri}/{name}.parquet") for name in SPLITS}
     raw = storage.read_parquet(f"{splits_uri}/test.parquet")
     served = read_served(storage.read_bytes(predictions_uri), raw, model.spec, predictions_uri)
     found = {name: _scored(model, splits[name]) for name in ("train", "validation")}
@@ -60,8 +54,12 @@ def evaluate(
     )
     storage.write_json(f"{folder}/metrics.json", document)
     columns = [*model.spec.ids, "label", *output_columns(model.spec.target)]
-    storage.write_bytes(f"{folder}/predictions.csv", served[columns].to_csv(index=False).encode())
-    storage.write_json(f"{folder}/attributions.json", attributions(model, splits["test"].features, settings))
+    storage.write_csv(f"{folder}/predictions.csv", served.select(columns))
+    attributed = attributions(model, splits["test"].features, settings)
+    storage.write_json(f"{folder}/attributions.json", attributed)
+    top, seed = attributed["ranking"][: explain.FEATURES], settings.split.seed
+    dependence = explain.partial_dependence(model, splits["test"].features, top, seed)
+    storage.write_json(f"{folder}/partial_dependence.json", dependence)
     _write_model_quality(folder, found["test"], splits["train"].label, model.spec.target, settings)
     return _result(folder, document, settings)
 
@@ -83,37 +81,52 @@ def output_columns(target: Target) -> list[str]:
     return ["predicted_label", *scores]
 
 
-def read_served(content: bytes, raw: pd.DataFrame, spec: FeatureSpec, uri: str) -> pd.DataFrame:
-    """Ids, `label`, features and outputs as text, from batch transform's header-less CSV.
+def read_served(content: bytes, raw: pd.DataFrame, spec: FeatureSpec, uri: str) -> pa.Table:
+    """Ids, `label`, features and outputs from batch transform's header-less CSV; outputs are texts.
 
     raw: the test split, whose rows these must be in the same order. Raises ValueError naming the first other.
     """
     inputs = [*spec.ids, spec.target.name, *spec.names]
     names = [*inputs, *output_columns(spec.target)]
-    served = pd.read_csv(io.BytesIO(content), header=None, dtype=str, keep_default_na=False)
+    numbers = [place for place, name in enumerate(inputs) if raw[name].dtype.kind == "f"]
+    served = _parse_served(content, len(names), numbers, uri)
     if served.shape != (len(raw), len(names)):
         raise ValueError(
-            f"{uri}: {served.shape[0]:,} rows of {served.shape[1]} columns, but the test split and the model "
-            f"make {len(raw):,} rows of {len(names)}: {', '.join(names)}"
+            f"{uri}: {served.num_rows:,} rows of {served.num_columns} columns, but the test split and the "
+            f"model make {len(raw):,} rows of {len(names)}: {', '.join(names)}"
         )
     for place, name in enumerate(inputs):
         _check_column(served[place], raw[name], uri)
-    return served.set_axis(["label" if name == spec.target.name else name for name in names], axis=1)
+    return served.rename_columns(["label" if name == spec.target.name else name for name in names])
 
 
-def of_served(served: pd.DataFrame, label: np.ndarray, target: Target) -> Predictions:
+def _parse_served(content: bytes, columns: int, numbers: Collection[int], uri: str) -> pa.Table:
+    kinds = {f"f{place}": pa.float64() if place in numbers else pa.string() for place in range(columns)}
+    try:
+        return pyarrow.csv.read_csv(
+            pa.BufferReader(content),
+            read_options=pyarrow.csv.ReadOptions(autogenerate_column_names=True),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=kinds, null_values=[""]),
+        )
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{uri}: these are not the predictions of the test split: {error}") from None
+
+
+def of_served(served: pa.Table, label: np.ndarray, target: Target) -> Predictions:
     """The served predictions beside the encoded labels."""
-    outputs = served[output_columns(target)]
+    names = output_columns(target)
     if target.problem == "regression":
-        values = outputs["prediction"].to_numpy(np.float64)
+        values = served["prediction"].cast(pa.float64()).to_numpy()
         return Predictions(label, values, values)
-    places = {name: place for place, name in enumerate(target.classes)}
-    unknown = outputs.loc[~outputs["predicted_label"].isin(places), "predicted_label"]
-    if len(unknown):
-        raise ValueError(f"predicted label {unknown.iloc[0]!r} is none of {', '.join(target.classes)}")
-    predicted = outputs["predicted_label"].map(places).to_numpy(np.int64)
-    scores = outputs.iloc[:, 1:].to_numpy(np.float64)
-    return Predictions(label, scores if target.problem == "multiclass" else scores[:, 0], predicted)
+    places = pc.index_in(served["predicted_label"], value_set=pa.array(target.classes))
+    if places.null_count:
+        unknown = served["predicted_label"].filter(places.is_null())[0].as_py()
+        raise ValueError(f"predicted label {unknown!r} is none of {', '.join(target.classes)}")
+    scores = np.stack([served[name].cast(pa.float64()).to_numpy() for name in names[1:]], axis=1)
+    return Predictions(
+        label, scores if target.problem == "multiclass" else scores[:, 0], places.to_numpy().astype(np.int64)
+    )
 
 
 def metrics_document(
@@ -216,13 +229,7 @@ def attributions(model: Model, features: np.ndarray, settings: Settings) -> dict
     }
 
 
-def _encoded(uri: str) -> Encoded:
-    frame = storage.read_parquet(uri)
-    features = np.ascontiguousarray(frame.drop(columns="label").to_numpy(np.float32))
-    return Encoded(frame["label"].to_numpy(np.float64), features)
-
-
-def _scored(model: Model, split: Encoded) -> Predictions:
+def _scored(model: Model, split: encoded.Encoded) -> Predictions:
     return _of_model(split.label, model.score(split.features))
 
 
@@ -231,17 +238,18 @@ def _of_model(label: np.ndarray, found: serving.Predictions) -> Predictions:
     return Predictions(label, found.scores, predicted)
 
 
-def _check_column(served: pd.Series, raw: pd.Series, uri: str) -> None:
+def _check_column(served: pa.ChunkedArray, raw: pd.Series, uri: str) -> None:
     if raw.dtype.kind == "f":
-        values = served.replace("", "nan").astype(np.float64)
-        differs = (values != raw.to_numpy()) & ~(values.isna() & raw.isna().to_numpy())
+        values, wanted = served.to_numpy(), raw.to_numpy()
+        differs = (values != wanted) & ~(np.isnan(values) & np.isnan(wanted))
     else:
-        differs = served != raw.fillna("").to_numpy()
+        texts = pa.chunked_array([pa.array(raw, pa.string(), from_pandas=True)])
+        differs = pc.not_equal(served, texts.fill_null("")).to_numpy()
     if differs.any():
-        row = int(differs.to_numpy().argmax())
+        row = int(differs.argmax())
         raise ValueError(
-            f"{uri}: row {row + 1} has {raw.name} = {served.iloc[row]!r}, the test split {raw.iloc[row]!r}: "
-            "these are not the predictions of this split in its order"
+            f"{uri}: row {row + 1} has {raw.name} = {served[row].as_py()!r}, "
+            f"the test split {raw.iloc[row]!r}: these are not the predictions of this split in its order"
         )
 
 

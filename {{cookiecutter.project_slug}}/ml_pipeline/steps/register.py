@@ -21,6 +21,8 @@ def register(
     model_uri: str,
     best: dict[str, Any],
     data_sha256: str,
+    feature_spec_uri: str,
+    metrics_uri: str,
     verdict_uri: str,
     approval_status: str,
     trigger_reason: str,
@@ -40,8 +42,12 @@ def register(
         "trigger_reason": trigger_reason,
         "verdict_uri": verdict_uri,
     } | {f"hyperparameter.{name}": str(value) for name, value in best.items()}
-    metrics = storage.read_json(settings.uri(execution_id, "evaluate", "metrics.json"))
+    metrics = storage.read_json(metrics_uri)
     request = package_request(model_uri, execution_id, approval_status, settings)
+    # Not this execution's own folders: a rerun from here keeps the earlier steps of another one.
+    request |= reports(
+        *(uri.rpartition("/")[0] for uri in (feature_spec_uri, metrics_uri, verdict_uri)), settings
+    )
     request["CustomerMetadataProperties"] = customer_metadata(metadata)
     request["ModelCard"] = {
         "ModelCardContent": json.dumps(card(metrics, best, metadata)),
@@ -57,11 +63,11 @@ def register(
 def package_request(
     model_uri: str, execution_id: str, approval_status: str, settings: Settings
 ) -> dict[str, Any]:
-    """CreateModelPackage request: how to serve the model, its metrics, what later data are held against."""
+    """CreateModelPackage request, but for its reports: how to serve the model, and what it is."""
     binary = settings.data.problem != "regression"
     return {
         "ModelPackageGroupName": settings.prefix,
-        "ModelPackageDescription": f"Predicts {settings.data.target}; trained by execution {execution_id}",
+        "ModelPackageDescription": f"Predicts {settings.data.target}; registered by execution {execution_id}",
         "ClientToken": execution_id,
         "ModelApprovalStatus": approval_status,
         "Domain": "MACHINE_LEARNING",
@@ -80,21 +86,20 @@ def package_request(
             "SupportedTransformInstanceTypes": [settings.transform.instance_type],
             "SupportedRealtimeInferenceInstanceTypes": [settings.transform.instance_type],
         },
-        **_reports(execution_id, settings),
     }
 
 
-def _reports(execution_id: str, settings: Settings) -> dict[str, Any]:
-    def source(*parts: str) -> dict[str, str]:
-        return {"ContentType": "application/json", "S3Uri": settings.uri(execution_id, *parts)}
+def reports(process_uri: str, evaluate_uri: str, bias_uri: str, settings: Settings) -> dict[str, Any]:
+    """Members of the request that hold metrics and the baselines of later data, from the steps' folders."""
 
-    def pair(step: str, stem: str) -> dict[str, Any]:
-        return {
-            kind.capitalize(): source(step, f"{stem}{kind}.json") for kind in ("statistics", "constraints")
-        }
+    def source(uri: str) -> dict[str, str]:
+        return {"ContentType": "application/json", "S3Uri": uri}
 
-    quality, data_quality = pair("evaluate", "model_quality_"), pair("process", "")
-    attributions = source("evaluate", "attributions.json")
+    def pair(stem: str) -> dict[str, Any]:
+        return {kind.capitalize(): source(f"{stem}{kind}.json") for kind in ("statistics", "constraints")}
+
+    quality, data_quality = pair(f"{evaluate_uri}/model_quality_"), pair(f"{process_uri}/")
+    attributions = source(f"{evaluate_uri}/attributions.json")
     metrics = {
         "ModelQuality": quality,
         "ModelDataQuality": data_quality,
@@ -106,7 +111,7 @@ def _reports(execution_id: str, settings: Settings) -> dict[str, Any]:
         "Explainability": {"Constraints": attributions},
     }
     if settings.data.facets:
-        analysis = source("bias", "analysis.json")
+        analysis = source(f"{bias_uri}/analysis.json")
         metrics["Bias"] = {"Report": analysis}
         baselines["Bias"] = {"PreTrainingConstraints": analysis, "PostTrainingConstraints": analysis}
     return {"ModelMetrics": metrics, "DriftCheckBaselines": baselines}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from ml_pipeline import checkpoints, metrics, storage
+from ml_pipeline import checkpoints, encoded, metrics, storage
 from ml_pipeline.checkpoints import Checkpoint
 from ml_pipeline.names import OBJECTIVE_METRICS
 from ml_pipeline.settings import Settings, Train
@@ -50,16 +50,24 @@ class Rows:
     label: np.ndarray
     weight: np.ndarray | None = None
 
+    def at(self, places: np.ndarray) -> Rows:
+        weight = None if self.weight is None else self.weight[places]
+        return Rows(self.features[places], self.label[places], weight)
+
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. parameters: XGBoost's, without the seed. metric: what early stopping looks at."""
+    """How to train. parameters: XGBoost's, without the seed. metric: what early stopping looks at.
+
+    curve_rows: training rows that the learning curve looks at.
+    """
 
     parameters: Mapping[str, Any]
     rounds: int
     metric: str
     early_stopping_rounds: int
     checkpoint_rounds: int
+    curve_rows: int
     seed: int
 
 
@@ -89,7 +97,9 @@ def train(
     model_uri, curve_uri = (
         settings.uri(execution_id, "train", name) for name in ("model.tar.gz", "learning_curve.json")
     )
-    curve = {"metric": plan.metric, "best_round": best_round(trained.curve, plan), **trained.curve}
+    watched = {"train": min(len(train_rows.label), plan.curve_rows), "validation": len(validation_rows.label)}
+    head = {"metric": plan.metric, "best_round": best_round(trained.curve, plan), "rows": watched}
+    curve = {**head, **trained.curve}
     storage.write_json(curve_uri, curve)
     storage.write_bytes(model_uri, packed(booster, storage.read_bytes(feature_spec_uri)))
     rounds = booster.num_boosted_rounds()
@@ -123,6 +133,7 @@ def training_plan(best: Mapping[str, Any], settings: Settings) -> Plan:
         metric,
         train.early_stopping_rounds,
         train.checkpoint_rounds,
+        train.curve_rows,
         train.seed,
     )
 
@@ -134,28 +145,48 @@ def fit(train: Rows, validation: Rows, plan: Plan, folder: Path) -> Checkpoint:
     interrupted in between: a resumed training gives the uninterrupted one's bytes by construction.
     """
     identity = fingerprint(train, validation, plan)
-    matrices = {
-        "train": xgboost.DMatrix(train.features, train.label, weight=train.weight),
-        "validation": xgboost.DMatrix(validation.features, validation.label),
-    }
+    matrix = _matrix(train, plan)
+    watched = {"train": _watched(train, matrix, plan), "validation": _matrix(validation, plan, matrix)}
     state = checkpoints.newest(folder, identity)
     if state:
         print(f"Train: resumed after {state.rounds} rounds from {folder}", flush=True)
     while state is None or (state.rounds < plan.rounds and not stopped(state.curve, plan)):
-        state = _segment(matrices, plan, state)
+        state = _segment(matrix, watched, plan, state)
         checkpoints.save(folder, state, identity)
     return state
 
 
-def _segment(matrices: Mapping[str, xgboost.DMatrix], plan: Plan, state: Checkpoint | None) -> Checkpoint:
+def _matrix(rows: Rows, plan: Plan, cuts_of: xgboost.DMatrix | None = None) -> xgboost.DMatrix:
+    """The rows in bins, a byte a cell. cuts_of: the matrix whose bins they are put into."""
+    return xgboost.QuantileDMatrix(
+        rows.features,
+        rows.label,
+        weight=rows.weight,
+        ref=cuts_of,
+        max_bin=plan.parameters.get("max_bin"),
+        nthread=plan.parameters["nthread"] or None,
+    )
+
+
+def _watched(train: Rows, matrix: xgboost.DMatrix, plan: Plan) -> xgboost.DMatrix:
+    """What the training side of the learning curve is measured on: sorting all of a million rows for their
+    AUC after each round would take as long as training them."""
+    if len(train.label) <= plan.curve_rows:
+        return matrix
+    return _matrix(train.at(metrics.drawn_rows(len(train.label), plan.curve_rows, plan.seed)), plan, matrix)
+
+
+def _segment(
+    matrix: xgboost.DMatrix, watched: Mapping[str, xgboost.DMatrix], plan: Plan, state: Checkpoint | None
+) -> Checkpoint:
     """The state after up to checkpoint_rounds more rounds."""
     first = state.rounds if state else 0
     progress = _Progress(plan, first, state.curve if state else {})
     booster = xgboost.train(
         {**plan.parameters, "seed": plan.seed + first},
-        matrices["train"],
+        matrix,
         min(plan.checkpoint_rounds, plan.rounds - first),
-        evals=[(matrix, split) for split, matrix in matrices.items()],
+        evals=[(rows, split) for split, rows in watched.items()],
         xgb_model=bytearray(state.booster) if state else None,
         callbacks=[progress],
         verbose_eval=False,
@@ -264,9 +295,8 @@ def packed(booster: xgboost.Booster, feature_spec: bytes) -> bytes:
 
 
 def _rows(uri: str) -> Rows:
-    frame = storage.read_parquet(uri)
-    features = np.ascontiguousarray(frame.drop(columns="label").to_numpy(np.float32))
-    return Rows(features, frame["label"].to_numpy(np.float64))
+    found = encoded.read(uri)
+    return Rows(found.features, found.label)
 
 
 def _number(value: Any) -> Any:

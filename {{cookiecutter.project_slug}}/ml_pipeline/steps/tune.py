@@ -16,16 +16,14 @@ OWN_TRAINING_ONLY = {"device", "nthread"}
 SPLITS = ("train", "validation")
 
 
-def tune(xgboost_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
+def tune(xgboost_uri: str, feature_spec_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
     """Best hyperparameters found, on top of the fixed ones; with 0 trials the fixed ones alone.
 
     Returns summary, job (its name, or None), best (XGBoost's names, with num_round), tuning_uri (all trials).
     Raises jobs.JobFailed with SageMaker's reason.
     """
     fixed = dict(settings.train.hyperparameters)
-    classes = len(
-        storage.read_json(settings.uri(execution_id, "process", "feature_spec.json"))["target"]["classes"]
-    )
+    classes = len(storage.read_json(feature_spec_uri)["target"]["classes"])
     static = fixed | {"objective": OBJECTIVES[settings.data.problem]}
     if settings.data.problem == "multiclass":
         static["num_class"] = classes

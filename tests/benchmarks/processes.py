@@ -1,0 +1,88 @@
+"""What a command costs: wall time, CPU time, and the peak memory of each process it starts. Linux only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+POLL_SECONDS = 0.02
+TICKS = os.sysconf("SC_CLK_TCK")
+SDK_FILE = "pydantic_core"  # a library that only the SDK loads
+
+
+@dataclass
+class Cost:
+    """seconds: wall. peaks: MiB that each process had resident at most (VmHWM), by its command."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peaks: dict[str, float] = field(default_factory=dict)
+    output: str = ""
+
+    @property
+    def peak(self) -> float:
+        return max(self.peaks.values())
+
+
+def measured(command: list[str], folder: Path) -> Cost:
+    """What the command and all its descendants took. Raises RuntimeError with its output if it fails."""
+    cost, cpu, over = Cost(), {}, threading.Event()
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    watch = threading.Thread(target=_watch, args=(process.pid, cost, cpu, over))
+    watch.start()
+    cost.output = process.communicate()[0]
+    cost.seconds = time.perf_counter() - begun
+    over.set()
+    watch.join()
+    cost.cpu_seconds = sum(cpu.values())
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{cost.output}")
+    return cost
+
+
+def _watch(root: int, cost: Cost, cpu: dict[int, float], over: threading.Event) -> None:
+    """Looks at the family until `over`; what a process does in its last POLL_SECONDS is missed."""
+    family = {root}
+    while not over.wait(POLL_SECONDS):
+        for pid, parent in _parents().items():
+            if parent in family:
+                family.add(pid)
+        for pid in family:
+            try:
+                _look(pid, cost, cpu)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+
+
+def _parents() -> dict[int, int]:
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(_after_name(path.read_text())[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return dict(sorted(parents.items()))
+
+
+def _look(pid: int, cost: Cost, cpu: dict[int, float]) -> None:
+    folder = Path("/proc", str(pid))
+    fields = _after_name((folder / "stat").read_text())
+    cpu[pid] = (int(fields[11]) + int(fields[12])) / TICKS
+    lines = (folder / "status").read_text().splitlines()
+    peak = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+    command = (folder / "cmdline").read_text().replace("\0", " ").strip()
+    if peak:
+        name = f"{pid} {command[-70:]}"
+        cost.peaks[name] = max(cost.peaks.get(name, 0.0), peak / 1024)
+
+
+def _after_name(stat: str) -> list[str]:
+    """Fields of /proc/<pid>/stat from the state on; the name before them may hold spaces."""
+    return stat.rpartition(")")[2].split()

@@ -1,0 +1,255 @@
+"""The commands: one row of the table each, with a function for its options and one that does it.
+
+What is heavy (boto3, pandas, the SDK) is imported inside the second, once settings and arguments are checked.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ml_pipeline import listing, parameters, rerun, runs, settings
+from ml_pipeline.errors import InputError
+from ml_pipeline.rerun import Rerun
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand. help: one line of the list of commands. call: returns the exit code."""
+
+    name: str
+    help: str
+    options: Callable[[ArgumentParser], None]
+    call: Callable[[Namespace], int]
+
+
+def _run_options(parser: ArgumentParser) -> None:
+    parser.description = "Runs the compiled pipeline on a local AWS; its results are in runs/<execution id>/."
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        help=".csv or .parquet, or s3://bucket/key (default: file in settings.toml, [data])",
+    )
+    names = ", ".join(parameter.name for parameter in parameters.train_parameters("bucket"))
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a pipeline parameter: {names}"
+    )
+    parser.add_argument(
+        "--from", dest="step", metavar="STEP", help="run STEP and what follows it, keep what came before"
+    )
+    _of_option(parser, "with --from: the run that earlier steps are kept of")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="on an empty local AWS that is thrown away: no champion, no earlier runs",
+    )
+
+
+def _of_option(parser: ArgumentParser, meaning: str, default: str = "latest") -> None:
+    text = f"{meaning}: its id or the beginning of it (default: {default})"
+    parser.add_argument("--of", metavar="RUN", help=text)
+
+
+def _run(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    values = _assignments(chosen.set)
+    again = _rerun(chosen, values)
+    given = chosen.data or ("" if again else wanted.data.file)
+    from ml_pipeline import run, source
+
+    data = source.local_file(given) if given else None
+    if data:
+        from ml_pipeline.steps.process import check_file
+
+        check_file(data, wanted)
+    return run.run(run.Request(data, values, chosen.fresh, again), wanted)
+
+
+def _rerun(chosen: Namespace, values: dict[str, str]) -> Rerun | None:
+    if chosen.step is None:
+        if chosen.of:
+            raise InputError(f"--of {chosen.of} names the run that --from keeps steps of: add --from STEP")
+        return None
+    if chosen.fresh:
+        raise InputError(
+            "--fresh starts from nothing, --from keeps what a run has made: leave one of them out"
+        )
+    new_data = "--data" if chosen.data else "--set RawDataUri" if "RawDataUri" in values else ""
+    return rerun.prepared(chosen.step, chosen.of or "latest", new_data)
+
+
+def _assignments(texts: list[str]) -> dict[str, str]:
+    values = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
+    parameters.check(values, parameters.train_parameters("bucket"))
+    return values
+
+
+def _step_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Calls a step's function in this process, with the arguments it had in a run and the local AWS up, "
+        "for breakpoint(), a debugger or a profiler. It writes beside the run's results, never over them; "
+        "Register makes a version."
+    )
+    parser.add_argument("step", metavar="NAME", help="such as Evaluate")
+    _of_option(parser, "the run whose arguments it gets")
+    parser.add_argument("--pdb", action="store_true", help="open the debugger where an error is raised")
+
+
+def _step(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    from ml_pipeline import foreground
+
+    name, arguments = foreground.arguments_of(chosen.step, runs.find(chosen.of or "latest"))
+    return foreground.call(name, arguments, wanted, chosen.pdb)
+
+
+def _serve_options(parser: ArgumentParser) -> None:
+    _of_option(parser, "the run whose model it is", "the newest with a model")
+    parser.add_argument(
+        "--port", type=int, default=8080, metavar="N", help="0 takes a free one (default: 8080)"
+    )
+
+
+def _serve(chosen: Namespace) -> int:
+    settings.load("local")
+    from ml_pipeline import serve
+
+    return serve.serve(serve.model_of(chosen.of), chosen.port)
+
+
+def _logs_options(parser: ArgumentParser) -> None:
+    parser.add_argument("step", metavar="STEP", help="such as Train")
+    _of_option(parser, "the run")
+
+
+def _logs(chosen: Namespace) -> int:
+    print(listing.log(chosen.step, runs.find(chosen.of or "latest")), end="")
+    return 0
+
+
+def _runs(chosen: Namespace) -> int:
+    print(listing.table(runs.newest_first()))
+    return 0
+
+
+def _clean_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Deletes older runs and their objects in the local AWS; never what a model version, runs/latest or a "
+        "step that a kept run took over points at."
+    )
+    parser.add_argument(
+        "--keep", type=int, required=True, metavar="N", help="how many of the newest runs stay"
+    )
+
+
+def _clean(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    if chosen.keep < 1:
+        raise InputError(
+            f"--keep must be at least 1, got {chosen.keep}; `make clean` forgets the local AWS whole"
+        )
+    from ml_pipeline import clean
+
+    return clean.clean(chosen.keep, wanted)
+
+
+def _doctor(chosen: Namespace) -> int:
+    from ml_pipeline import doctor
+
+    return doctor.doctor()
+
+
+def _version_option(parser: ArgumentParser) -> None:
+    parser.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
+
+
+def _approve(chosen: Namespace) -> int:
+    return _decide(chosen.version, "Approved")
+
+
+def _reject(chosen: Namespace) -> int:
+    return _decide(chosen.version, "Rejected")
+
+
+def _decide(version: int, status: str) -> int:
+    wanted = settings.load("local")
+    from ml_pipeline import run
+
+    return run.decide(version, status, wanted)
+
+
+def _report_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Makes report.html of a run anew; of two runs, a page in the second's folder that holds them "
+        "against each other. A RUN is an id, the beginning of one, latest or a path."
+    )
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="default: latest")
+    parser.add_argument("other", nargs="?", metavar="RUN", help="the run that is held against the first")
+
+
+def _report(chosen: Namespace) -> int:
+    first = runs.find(chosen.run)
+    second = runs.find(chosen.other) if chosen.other else None
+    from ml_pipeline import report
+
+    print(report.compare(first, second) if second else report.write(first))
+    return 0
+
+
+def _no_options(parser: ArgumentParser) -> None:
+    pass
+
+
+def _definition(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    from ml_pipeline import run
+
+    return run.definition(wanted)
+
+
+def _adopt_options(parser: ArgumentParser) -> None:
+    parser.description = "Looks at a file of yours and makes [data] and [split] of settings.toml fit it."
+    parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    parser.add_argument("--positive", default="", metavar="VALUE", help="the label counted as 1")
+    parser.add_argument("--problem", choices=("binary", "multiclass", "regression"), help="if guessed wrong")
+    parser.add_argument(
+        "--group", default="", metavar="COLUMN", help="bias is measured within its values too"
+    )
+    parser.add_argument("--time", default="", metavar="COLUMN", help="the newest rows by it become test rows")
+    for option, does in (("--facet", "its groups are compared for bias"), ("--id", "it identifies a row")):
+        parser.add_argument(
+            option, action="extend", nargs="+", default=[], metavar="COLUMN", help=f"{does}; one or more"
+        )
+    parser.add_argument("--rows", type=int, metavar="N", help="look at N rows, drawn from the whole file")
+    parser.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
+
+
+def _adopt(chosen: Namespace) -> int:
+    present = settings.load("local")
+    from ml_pipeline import adopt
+
+    return adopt.adopt(adopt.request(chosen), present)
+
+
+GROUPS = {
+    "on this machine, with neither an AWS account nor Docker": (
+        Command("adopt", "make settings.toml fit a data file of yours", _adopt_options, _adopt),
+        Command("run", "the whole pipeline on a local AWS, or --from a step on", _run_options, _run),
+        Command(
+            "step", "one step's function in this process, for a debugger or profiler", _step_options, _step
+        ),
+        Command("serve", "a run's model on a port, with a curl line that asks it", _serve_options, _serve),
+        Command("runs", "all runs, the newest first", _no_options, _runs),
+        Command("logs", "what a step of a run has printed", _logs_options, _logs),
+        Command(
+            "approve", "make a model version the one that the next run must meet", _version_option, _approve
+        ),
+        Command("reject", "take a model version out again", _version_option, _reject),
+        Command("report", "make the page of a run anew, or compare two runs", _report_options, _report),
+        Command("clean", "delete all but the newest runs", _clean_options, _clean),
+        Command("doctor", "what a run needs of this machine: ok, or the remedy", _no_options, _doctor),
+        Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
+    ),
+}

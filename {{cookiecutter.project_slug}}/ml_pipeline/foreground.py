@@ -1,0 +1,86 @@
+"""`step NAME`: a step's plain function in this very process, with the arguments that it had in a run."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pdb
+import secrets
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ml_pipeline import runs
+from ml_pipeline.errors import InputError
+from ml_pipeline.local import ACCOUNT, STATE, LocalAws, prepare
+from ml_pipeline.rerun import step_name, written
+from ml_pipeline.settings import Settings
+
+NEW_ID = "step"  # with 8 hexadecimal digits as long as an execution's id: names of child jobs hold no more
+
+
+def arguments_of(step: str, run: Path) -> tuple[str, dict[str, Any]]:
+    """Name of the step's function and its recorded arguments. Raises InputError when there are none."""
+    name = step_name(step, written())
+    execution = runs.read(run, "execution.json")
+    recorded = {ran["name"]: ran["arguments"] for ran in execution["steps"] if ran["arguments"] is not None}
+    if name not in recorded:
+        raise InputError(
+            f"run {execution['id']} has not called {name}: it has called {', '.join(recorded) or 'no step'}; "
+            "name another run with --of"
+        )
+    return name.lower(), recorded[name]
+
+
+def call(name: str, arguments: dict[str, Any], settings: Settings, post_mortem: bool) -> int:
+    """Calls the function on the local AWS, prints its result; it writes under an execution id of its own."""
+    function = getattr(importlib.import_module(f"ml_pipeline.steps.{name}"), name)
+    execution_id = f"{NEW_ID}{secrets.token_hex(4)}"
+    with LocalAws(STATE, settings.region) as aws, tempfile.TemporaryDirectory() as folder:
+        from ml_pipeline import upsert
+
+        aws.connect()
+        settings = upsert.resolved(settings, ACCOUNT)
+        prepare(settings)
+        given = arguments | {"execution_id": execution_id, "settings": settings}
+        if "checkpoint_path" in inspect.signature(function).parameters:
+            given["checkpoint_path"] = (
+                folder  # in place of the container's; empty, so that nothing is resumed
+            )
+        bound = _bound(function, given)
+        print(f"{name}: outputs go to {settings.uri(execution_id, name)}/ in the local AWS", flush=True)
+        with PostMortem(post_mortem):
+            result = function(*bound.args, **bound.kwargs)
+        print(json.dumps(result, indent=1))
+    return 0
+
+
+def _bound(function: Callable[..., Any], given: dict[str, Any]) -> inspect.BoundArguments:
+    try:
+        return inspect.signature(function).bind(**given)
+    except TypeError as error:
+        raise InputError(
+            f"{function.__name__} has other parameters now than when it ran ({error}): "
+            f"run --from {function.__name__.capitalize()} first"
+        ) from None
+
+
+class PostMortem:
+    """Opens the debugger where an error was raised, if it is wanted; the error goes on after that."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+
+    def __enter__(self) -> PostMortem:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._wanted and isinstance(error, Exception):
+            traceback.print_exception(error)
+            pdb.post_mortem(trace)

@@ -1,0 +1,144 @@
+"""What a page is made of; page.html.jinja draws each kind. Texts are escaped there, svg alone is markup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table. tone: good, bad or quiet. fill: 0 to 1, how dark its background is."""
+
+    text: str
+    tone: str = ""
+    fill: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """caption says what it shows. words: places of the columns that are texts; others are numbers."""
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    columns: list[str]
+    rows: list[list[str | Cell]]
+    words: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """finding: what the picture says. caption: how to read it. wide: too wide to be shrunk to a phone."""
+
+    kind: ClassVar[str] = "figure"
+    title: str
+    svg: str
+    finding: str
+    caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures side by side where there is room."""
+
+    kind: ClassVar[str] = "figures"
+    figures: list[Figure]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with their values."""
+
+    kind: ClassVar[str] = "facts"
+    facts: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Text:
+    kind: ClassVar[str] = "text"
+    text: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Text as a program wrote it. label: what it is."""
+
+    kind: ClassVar[str] = "listing"
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class More:
+    """Blocks under a line that opens them."""
+
+    kind: ClassVar[str] = "more"
+    summary: str
+    blocks: list[Any]
+
+
+@dataclass(frozen=True)
+class Heading:
+    kind: ClassVar[str] = "heading"
+    text: str
+
+
+@dataclass(frozen=True)
+class Box:
+    """A step. start, width: its place in the run's time, 0 to 1."""
+
+    name: str
+    status: str
+    seconds: float | None
+    start: float
+    width: float
+    told: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Boxes in layers: each waits for some of the layer before."""
+
+    kind: ClassVar[str] = "graph"
+    layers: list[list[Box]]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    kind: ClassVar[str] = "timeline"
+    boxes: list[Box]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """A chart that a slider redraws: rows of one option each, `data` what the script computes them from."""
+
+    kind: ClassVar[str] = "costs"
+    figure: Figure
+    table: Table
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """finding: what is to be known of it, in one plain sentence."""
+
+    id: str
+    title: str
+    finding: str
+    blocks: list[Any]
+
+
+@dataclass(frozen=True)
+class Page:
+    """tone: good, bad or quiet. facts: the few numbers shown beneath the verdict."""
+
+    title: str
+    tone: str
+    headline: str
+    lead: list[str]
+    facts: list[tuple[str, str, str]]
+    blocks: list[Any]
+    sections: list[Section] = field(default_factory=list)

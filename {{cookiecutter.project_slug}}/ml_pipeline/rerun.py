@@ -1,0 +1,76 @@
+"""`run --from STEP`: the steps from there on run again, the ones before are kept from an earlier run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ml_pipeline import graph, runs
+from ml_pipeline.errors import InputError
+
+STEPS = Path(__file__).parent / "steps"
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """step: the first to run again. source: `execution.json` of the run that earlier steps are kept of."""
+
+    step: str
+    source: dict[str, Any]
+
+    def selected(self, definition: dict[str, Any]) -> list[str]:
+        """Names of the steps to run. Raises InputError when the source lacks one that they need.
+
+        A step in a branch runs with its condition, which may come out differently this time.
+        """
+        if self.step not in graph.needs(definition):
+            raise InputError(f"--from {self.step}: the pipeline has no such step")
+        first = graph.outermost(definition, self.step)
+        succeeded = {step["name"] for step in self.source["steps"] if step["status"] == "Succeeded"}
+        for needed in graph.upstream(definition, first):
+            if needed not in succeeded:
+                raise InputError(
+                    f"--from {self.step}: {needed}, which comes before it, has not succeeded in run "
+                    f"{self.source['id']}: use --from {needed}, or name another run with --of"
+                )
+        return graph.downstream(definition, first)
+
+
+def prepared(step: str, of: str, new_data: str) -> Rerun:
+    """What `--from STEP --of RUN` asks for, checked as far as that goes before the pipeline is compiled.
+
+    new_data: the option that names other data, if one was given; InputError unless STEP is what reads it.
+    """
+    run = runs.find(of)
+    definition, source = runs.read(run, "definition.json"), runs.read(run, "execution.json")
+    known = graph.needs(definition)
+    rerun = Rerun(step_name(step, [*known, *(name for name in written() if name not in known)]), source)
+    if source["ended"] is None:
+        raise InputError(f"run {source['id']} has not ended: name another one with --of")
+    if rerun.step in known:
+        rerun.selected(definition)
+    if new_data and (rerun.step not in known or graph.upstream(definition, rerun.step)):
+        first = next(iter(known))
+        raise InputError(
+            f"{new_data} is read by {first}, which --from {rerun.step} keeps of run {source['id']}: "
+            f"leave it out, or use --from {first}"
+        )
+    return rerun
+
+
+def step_name(given: str, names: list[str]) -> str:
+    """The name as the graph writes it. Raises InputError, which lists all, for one that is not there."""
+    found = {name.lower(): name for name in names}
+    if given.lower() in found:
+        return found[given.lower()]
+    near = get_close_matches(given.lower(), found, 1)
+    hint = f"did you mean {found[near[0]]}? " if near else ""
+    raise InputError(f"no step {given!r}; {hint}there are: {', '.join(names)}")
+
+
+def written() -> list[str]:
+    """Names of the steps that there is a function for: `tune` in tune.py is Tune."""
+    files = sorted(path for path in STEPS.glob("*.py"))
+    return [path.stem.capitalize() for path in files if f"\ndef {path.stem}(" in path.read_text("utf-8")]

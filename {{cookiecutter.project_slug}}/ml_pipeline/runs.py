@@ -1,0 +1,49 @@
+"""The folders in `runs/`: which there are, and which one a name means."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_pipeline.errors import InputError
+
+RUNS = Path("runs")
+SHOWN = 5  # newest runs that a message lists
+
+
+def read(run: Path, name: str) -> Any:
+    """Content of a JSON file of the run; None when the run has not got that far."""
+    path = run / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def newest_first() -> list[Path]:
+    """Folders of all complete runs."""
+    found = [path.parent for path in RUNS.glob("*/execution.json") if not path.parent.is_symlink()]
+    return sorted(found, key=lambda run: read(run, "execution.json")["started"], reverse=True)
+
+
+def find(name: str) -> Path:
+    """Folder of the run that is named by its id, the beginning of it, `latest` or a path.
+
+    Raises InputError unless it is exactly one.
+    """
+    given = Path(name)
+    if name and (given / "execution.json").exists():
+        return given.resolve()
+    if name == "latest" and (RUNS / name).exists():
+        return RUNS / (RUNS / name).resolve().name
+    fitting = [run for run in newest_first() if name and run.name.startswith(name)]
+    if len(fitting) == 1:
+        return fitting[0]
+    newest = [run.name for run in fitting or newest_first()]
+    listed = ", ".join(newest[:SHOWN]) + (" ..." if len(newest) > SHOWN else "")
+    if not newest:
+        raise InputError(
+            f"no run {name!r}: {RUNS}/ holds none yet; make one with `python -m ml_pipeline run`"
+        )
+    raise InputError(
+        f"run {name!r} fits {'more than one' if fitting else 'none'}; the newest are: {listed} "
+        "(or latest, or a path)"
+    )
