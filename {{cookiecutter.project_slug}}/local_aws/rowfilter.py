@@ -108,6 +108,8 @@ class Processing:
 
     def output_row(self, line: bytes, prediction: bytes) -> bytes:
         """What is written for an input row and its prediction."""
+        if (self.join, self.output_filter, self.accept) == (True, "$", CSV) and b'"' not in line + prediction:
+            return line + b"," + prediction  # what the parts below would make of them, in a tenth of the time
         row = split_csv(prediction)
         if self.join:
             row = split_csv(line) + row

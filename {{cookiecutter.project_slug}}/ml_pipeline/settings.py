@@ -138,6 +138,7 @@ class Evaluate:
     bootstrap_samples: Annotated[int, Between(20, 10000)]
     confidence: Annotated[float, Between(0.5, 0.999)]
     attribution_rows: Positive
+    train_rows: Positive
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ SETTINGS = Settings(
         seed=7,
     ),
     transform=Transform(instance_type=MACHINE, instance_count=1, max_payload_mb=6, max_concurrent=2),
-    evaluate=Evaluate(bootstrap_samples=50, confidence=0.95, attribution_rows=200),
+    evaluate=Evaluate(bootstrap_samples=50, confidence=0.95, attribution_rows=200, train_rows=100_000),
     bias=Bias(engine="in_step", ft_rows=500, label_threshold="median", seed=7),
     gate=Gate(metric="", threshold="trivial", champion_tolerance=0.01, bias={}),
     compute=Compute(instance_type=MACHINE, volume_gb=10, max_runtime_seconds=600),

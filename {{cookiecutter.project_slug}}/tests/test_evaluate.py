@@ -162,6 +162,15 @@ def test_the_other_splits_are_scored_with_the_model(split: str, run: Callable[..
     assert document[split]["auc"]["value"] == pytest.approx(roc_auc_score(frame["label"], scores), abs=1e-9)
 
 
+def test_metrics_of_the_training_split_are_those_of_rows_drawn_by_seed(run: Callable[..., Ran]) -> None:
+    ran = run(evaluate={"train_rows": 100})
+    document = storage.read_json(ran.evaluate()["metrics_uri"])
+    frame = storage.read_parquet(ran.uri("process", "encoded", "train.parquet"))
+    frame = frame.iloc[metrics.drawn_rows(len(frame), 100, ran.settings.split.seed)]
+    scores = load(ran.model_uri).booster.inplace_predict(frame.drop(columns="label").to_numpy(np.float32))
+    assert document["train"]["auc"]["value"] == pytest.approx(roc_auc_score(frame["label"], scores), abs=1e-9)
+
+
 def test_multiclass_and_regression_are_evaluated_alike(run: Callable[..., Ran]) -> None:
     ran = run("multiclass")
     document = storage.read_json(ran.evaluate()["metrics_uri"])

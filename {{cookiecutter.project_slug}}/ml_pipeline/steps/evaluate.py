@@ -46,7 +46,10 @@ def evaluate(
     splits = {name: encoded.read(f"{encoded_uri}/{name}.parquet") for name in SPLITS}
     raw = storage.read_parquet(f"{splits_uri}/test.parquet")
     served = read_served(storage.read_bytes(predictions_uri), raw, model.spec, predictions_uri)
-    found = {name: _scored(model, splits[name]) for name in ("train", "validation")}
+    found = {
+        "train": _scored(model, drawn(splits["train"], settings)),
+        "validation": _scored(model, splits["validation"]),
+    }
     found["test"] = of_served(served, splits["test"].label, model.spec.target)
     document = metrics_document(found, splits["train"].label, model, settings)
     document["champion"] = champion(
@@ -62,6 +65,12 @@ def evaluate(
     storage.write_json(f"{folder}/partial_dependence.json", dependence)
     _write_model_quality(folder, found["test"], splits["train"].label, model.spec.target, settings)
     return _result(folder, document, settings)
+
+
+def drawn(train: encoded.Encoded, settings: Settings) -> encoded.Encoded:
+    """At most train_rows of the training rows: a million more would take long and tell nothing more."""
+    places = metrics.drawn_rows(len(train.label), settings.evaluate.train_rows, settings.split.seed)
+    return encoded.Encoded(train.label[places], train.features[places])
 
 
 def load(model_uri: str) -> Model:
@@ -243,7 +252,7 @@ def _check_column(served: pa.ChunkedArray, raw: pd.Series, uri: str) -> None:
         values, wanted = served.to_numpy(), raw.to_numpy()
         differs = (values != wanted) & ~(np.isnan(values) & np.isnan(wanted))
     else:
-        texts = pa.chunked_array([pa.array(raw, pa.string(), from_pandas=True)])
+        texts = pa.Table.from_pandas(raw.to_frame(), preserve_index=False)[0].cast(pa.string())
         differs = pc.not_equal(served, texts.fill_null("")).to_numpy()
     if differs.any():
         row = int(differs.argmax())
