@@ -64,9 +64,7 @@ def report_sample(project: Path, repeat: int) -> None:
     for _ in range(repeat):
         cost = measured([sys.executable, "-m", "ml_pipeline", "run"], project)
         print(f"sample: {_told(cost)}")
-        print(
-            f"  {len(cost.importers)} processes loaded the SDK: the command line, and what steps are forked from"
-        )
+        print(f"  {len(cost.importers)} processes loaded the SDK; steps are forked from one of them")
         own = own_seconds(project)
         for name, seconds in step_seconds(project).items():
             told = f", {seconds - own[name]:.2f} s of them around the function" if name in own else ""
