@@ -16,11 +16,15 @@ SDK_FILE = "pydantic_core"  # a library that only the SDK loads
 
 @dataclass
 class Cost:
-    """seconds: wall. peaks: MiB that each process had resident at most (VmHWM), by its command."""
+    """seconds: wall. peaks: MiB that each process had resident at most (VmHWM), by its command.
+
+    importers: processes that loaded the SDK themselves, by id; not those forked from one that had.
+    """
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peaks: dict[str, float] = field(default_factory=dict)
+    importers: set[int] = field(default_factory=set)
     output: str = ""
 
     @property
@@ -49,16 +53,29 @@ def measured(command: list[str], folder: Path) -> Cost:
 
 def _watch(root: int, cost: Cost, cpu: dict[int, float], over: threading.Event) -> None:
     """Looks at the family until `over`; what a process does in its last POLL_SECONDS is missed."""
-    family = {root}
+    family, with_sdk = {root}, set()
     while not over.wait(POLL_SECONDS):
-        for pid, parent in _parents().items():
+        parents = _parents()
+        for pid, parent in parents.items():
             if parent in family:
                 family.add(pid)
+        for pid in family - with_sdk:
+            if _has_sdk(pid):
+                with_sdk.add(pid)
+                if parents.get(pid) not in with_sdk:
+                    cost.importers.add(pid)
         for pid in family:
             try:
                 _look(pid, cost, cpu)
             except (FileNotFoundError, ProcessLookupError):
                 continue
+
+
+def _has_sdk(pid: int) -> bool:
+    try:
+        return SDK_FILE in Path("/proc", str(pid), "maps").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _parents() -> dict[int, int]:
