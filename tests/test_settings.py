@@ -125,6 +125,11 @@ def test_whole_number_ranges_stay_whole_numbers(load):
         ("exclude = []", 'exclude = ["approved"]', "exclude must be another column than target"),
         ('ids = ["applicant_id"]', 'ids = ["approved"]', "ids must be another column than target"),
         (
+            "[env.prod.tune]",
+            '[env.local.split]\nmethod = "by_key"\nkey = "approved"\n\n[env.prod.tune]',
+            "key must be another column than target, got 'approved' (settings.toml, [split])",
+        ),
+        (
             'problem = "binary"',
             'problem = "regression"',
             "method must be random, ordered or by_key, since a regression has no classes, got 'stratified'",

@@ -125,3 +125,8 @@ def test_data_that_have_changed_need_transfer_learning(bucket, settings):
 def test_transfer_learning_reads_the_executions_own_data(bucket, settings):
     chosen, _, own_uri = warm(settings, bucket, "TransferLearning")
     assert tuning.training_data(own_uri, chosen) == own_uri
+
+
+def test_a_run_that_process_wrote_no_csv_for_is_refused_with_the_remedy(bucket, settings):
+    with pytest.raises(ValueError, match=r"Process ran when trials was 0 \(settings.toml, \[tune\]\); run"):
+        tuning.training_data(f"s3://{bucket}/executions/e1/process/xgboost", settings())

@@ -51,12 +51,16 @@ def _searched(
 
 
 def training_data(xgboost_uri: str, settings: Settings) -> str:
-    """Folder of the CSVs that the trials read.
+    """Folder of the CSVs that the trials read. Raises ValueError if Process has not written them.
 
     IdenticalDataAndAlgorithm asks for the parent's own input, and each execution writes a copy: the parent's
     is taken when it holds the same bytes. Raises ValueError when it does not.
     """
     tune = settings.tune
+    if not storage.list_uris(f"{xgboost_uri}/"):
+        raise ValueError(
+            f"no data at {xgboost_uri}: Process ran when trials was 0 (settings.toml, [tune]); run it again"
+        )
     if not tune.warm_start_parents or tune.warm_start_type == "TransferLearning":
         return xgboost_uri
     parent = tune.warm_start_parents[0]
