@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from heavy_imports import heavy_imports
 from test_run import command, edit, results
 
 
@@ -279,16 +280,7 @@ def test_the_doctor_finds_nothing_on_this_machine_and_names_the_remedy_of_what_i
 
 @pytest.mark.parametrize("arguments", [["runs"], ["logs", "Train"], ["doctor"]])
 def test_what_only_looks_loads_nothing_heavy(ran, arguments):
-    code = (
-        "import sys, runpy; sys.argv = ['ml_pipeline', *sys.argv[1:]]\n"
-        "try: runpy.run_module('ml_pipeline', run_name='__main__', alter_sys=True)\n"
-        "except SystemExit: pass\n"
-        "print(sorted({'sagemaker', 'pandas', 'boto3', 'numpy', 'rich', 'xgboost'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ran, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert heavy_imports(ran, arguments) == []
 
 
 def test_the_editor_s_launch_configurations_name_commands_and_steps_that_exist(ran):
