@@ -24,7 +24,14 @@ JINJA = re.compile(r"\{\{-?\s*cookiecutter|\{%|\{#")
 # Every file of a generated project, whatever the answers.
 FILES = (TEMPLATE / "tests" / "generated_files.txt").read_text(encoding="utf-8").split()
 # Files that only one answer brings.
-FILES_OF = {"github": (), "gitlab": (), "codepipeline": (), "none": (), "in_step": (), "clarify": ()}
+FILES_OF = {
+    "github": tuple(f".github/workflows/{name}.yml" for name in ("pull-request", "deploy", "newest-sdk")),
+    "gitlab": (".gitlab-ci.yml",),
+    "codepipeline": (),
+    "none": (),
+    "in_step": (),
+    "clarify": (),
+}
 
 
 def files(folder: Path) -> list[Path]:

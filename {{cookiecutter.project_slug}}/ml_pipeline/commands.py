@@ -8,6 +8,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ml_pipeline import listing, parameters, rerun, runs, settings
 from ml_pipeline.errors import InputError
@@ -133,6 +134,27 @@ def _runs(chosen: Namespace) -> int:
     return 0
 
 
+def _metrics_options(parser: ArgumentParser) -> None:
+    parser.description = "Prints a run's metrics as a Markdown table, for a terminal or a CI summary."
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="default: latest")
+    parser.add_argument(
+        "--against", metavar="FOLDER", help="folder of the run shown beside it, if there is one"
+    )
+
+
+def _metrics(chosen: Namespace) -> int:
+    print(listing.metrics(runs.find(chosen.run), Path(chosen.against) if chosen.against else None))
+    return 0
+
+
+def _workflows(chosen: Namespace) -> int:
+    from ml_pipeline import workflows
+
+    for path in workflows.install(settings.load("local").project.slug):
+        print(path)
+    return 0
+
+
 def _clean_options(parser: ArgumentParser) -> None:
     parser.description = (
         "Deletes older runs and their objects in the local AWS; never what a model version, runs/latest or a "
@@ -242,6 +264,7 @@ GROUPS = {
         ),
         Command("serve", "a run's model on a port, with a curl line that asks it", _serve_options, _serve),
         Command("runs", "all runs, the newest first", _no_options, _runs),
+        Command("metrics", "a run's metrics, beside another's, as Markdown", _metrics_options, _metrics),
         Command("logs", "what a step of a run has printed", _logs_options, _logs),
         Command(
             "approve", "make a model version the one that the next run must meet", _version_option, _approve
@@ -251,5 +274,13 @@ GROUPS = {
         Command("clean", "delete all but the newest runs", _clean_options, _clean),
         Command("doctor", "what a run needs of this machine: ok, or the remedy", _no_options, _doctor),
         Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
+    ),
+    "in CI": (
+        Command(
+            "workflows",
+            "the CI files of a project in a folder of a larger repository",
+            _no_options,
+            _workflows,
+        ),
     ),
 }
