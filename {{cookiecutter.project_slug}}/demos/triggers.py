@@ -1,4 +1,4 @@
-"""`make triggers-demo`: dev deployed into a local AWS, where a schedule, alarms and an approval do their work.
+"""`make triggers-demo`: dev in a local AWS, where a schedule, drift alarms and an approval do their work.
 
 Nothing in it waits for real time: the local AWS has a clock of its own that can be moved.
 """
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
