@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_pipeline.settings import Settings
 
-# Families whose instances bring local disks: their own hardware encrypts these, and SageMaker refuses a key of ours.
+# Families with local disks: their own hardware encrypts these, and SageMaker refuses a key of ours.
 LOCAL_DISKS = re.compile(r"ml\.([a-z]+\d+[a-z]*d[a-z]*|g5|g6e?|gr6|p5[a-z]*|p6[a-z-]*|trn\d+n?|inf2)\.")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,12 @@ REMEDIES = {
     "`aws cloudformation delete-stack --stack-name {name}`",
     "ROLLBACK_FAILED": "its creation failed, and so did the rollback: delete it with "
     "`aws cloudformation delete-stack --stack-name {name}`",
-    "CREATE_FAILED": "its creation failed: delete it with `aws cloudformation delete-stack --stack-name {name}`",
+    "CREATE_FAILED": "its creation failed: delete it with "
+    "`aws cloudformation delete-stack --stack-name {name}`",
     "DELETE_FAILED": "its deletion failed: see its events in the console, then delete it again with "
     "`aws cloudformation delete-stack --stack-name {name}`",
-    "UPDATE_ROLLBACK_FAILED": "an update failed, and so did the rollback: see its events in the console, mend what "
-    "they name, then `aws cloudformation continue-update-rollback --stack-name {name}`",
+    "UPDATE_ROLLBACK_FAILED": "an update failed, and so did the rollback: mend what its events name, "
+    "then `aws cloudformation continue-update-rollback --stack-name {name}`",
     "UPDATE_FAILED": "an update failed: `aws cloudformation rollback-stack --stack-name {name}`",
 }
 
@@ -78,13 +78,15 @@ def template(path: Path) -> Template:
     """Raises InputError for a file that is missing, no YAML, or longer than CloudFormation takes."""
     try:
         text = path.read_text(encoding="utf-8")
-        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        document = yaml.load(text, _Loader)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; it describes a stack that is to be deployed") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     if len(text.encode()) > TEMPLATE_BYTES:
-        raise InputError(f"{path}: {len(text.encode()):,} bytes, CloudFormation takes {TEMPLATE_BYTES:,}: split it")
+        raise InputError(
+            f"{path}: {len(text.encode()):,} bytes, CloudFormation takes {TEMPLATE_BYTES:,}: split it"
+        )
     resources = tuple((name, each["Type"]) for name, each in document["Resources"].items())
     return Template(text, tuple(document.get("Parameters", {})), resources)
 
@@ -98,7 +100,9 @@ def state(name: str) -> str:
     if status == "REVIEW_IN_PROGRESS":
         return NEW
     if status in REMEDIES:
-        raise InputError(f"stack {name} is in {status}: {REMEDIES[status].format(name=name)}; nothing was done")
+        raise InputError(
+            f"stack {name} is in {status}: {REMEDIES[status].format(name=name)}; nothing was done"
+        )
     if status.endswith("_IN_PROGRESS"):
         raise InputError(f"stack {name} is being changed ({status}): wait for its end; nothing was done")
     return READY
@@ -110,32 +114,39 @@ def outputs(name: str) -> dict[str, str]:
     return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
 
 
-@contextmanager
-def change_set(stack: Stack) -> Iterator[ChangeSet]:
-    """The changes that would make the stack what it is to be; gone after the block unless executed in it."""
-    client, name = boto3.client("cloudformation"), f"deploy-{uuid.uuid4().hex}"
+def change_set(stack: Stack) -> ChangeSet:
+    """The changes that would make the stack what it is to be: `execute` or `discard` them."""
+    client = boto3.client("cloudformation")
+    name = f"deploy-{uuid.uuid4().hex}"
     place = {"ChangeSetName": name, "StackName": stack.name}
-    kind = "UPDATE" if state(stack.name) == READY else "CREATE"
     client.create_change_set(
         **place,
-        ChangeSetType=kind,
+        ChangeSetType="UPDATE" if state(stack.name) == READY else "CREATE",
         TemplateBody=stack.template.text,
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in stack.parameters.items()],
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value} for key, value in stack.parameters.items()
+        ],
         Tags=[{"Key": key, "Value": value} for key, value in stack.tags.items()],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
-    try:
-        answer = _until(lambda: client.describe_change_set(**place), _is_made)
-        reason = answer.get("StatusReason", "")
-        if answer["Status"] == "FAILED" and not any(words in reason for words in NO_CHANGE):
+    answer = _until(lambda: client.describe_change_set(**place), _is_made)
+    reason = answer.get("StatusReason", "")
+    if answer["Status"] == "FAILED":
+        client.delete_change_set(**place)
+        if not any(words in reason for words in NO_CHANGE):
             raise StackFailed(f"stack {stack.name}: CloudFormation refuses the change: {reason}")
-        yield ChangeSet(name, tuple(_lines(client, place, answer)))
-    finally:
-        client.delete_change_set(**place)  # does nothing to one that was executed
+        return ChangeSet(name, ())
+    return ChangeSet(name, tuple(_lines(client, place, answer)))
+
+
+def discard(stack: Stack, changes: ChangeSet) -> None:
+    """Deletes changes that are not to be made."""
+    if changes.lines:
+        boto3.client("cloudformation").delete_change_set(ChangeSetName=changes.id, StackName=stack.name)
 
 
 def execute(stack: Stack, changes: ChangeSet) -> None:
-    """Makes the changes and waits for their end. Raises StackFailed with the reasons in the stack's events."""
+    """Makes the changes and waits for their end. Raises StackFailed with the stack's reasons."""
     client = boto3.client("cloudformation")
     token = uuid.uuid4().hex
     client.execute_change_set(ChangeSetName=changes.id, StackName=stack.name, ClientRequestToken=token)
@@ -154,18 +165,18 @@ def delete(name: str) -> None:
 
 def _settled(name: str, token: str) -> None:
     """Waits for the end of what the token began."""
-    answer = _until(lambda: _described(name), lambda found: found is None or _is_settled(found["StackStatus"]))
+    answer = _until(lambda: _described(name), _is_settled)
     status = answer["StackStatus"] if answer else "DELETE_COMPLETE"
     if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"):
-        raise StackFailed(f"stack {name.split('/')[1] if '/' in name else name} ended in {status}: {_reasons(name, token)}")
+        raise StackFailed(f"stack {answer['StackName']} ended in {status}: {_reasons(name, token)}")
 
 
 def _is_made(answer: dict[str, Any]) -> bool:
     return answer["Status"] in ("CREATE_COMPLETE", "FAILED")
 
 
-def _is_settled(status: str) -> bool:
-    return not status.endswith("_IN_PROGRESS")
+def _is_settled(found: dict[str, Any] | None) -> bool:
+    return found is None or not found["StackStatus"].endswith("_IN_PROGRESS")
 
 
 def _described(name: str) -> dict[str, Any] | None:
@@ -192,7 +203,9 @@ def _line(change: dict[str, Any]) -> str:
     mark = {"Add": "+", "Remove": "-", "Modify": "~"}.get(change["Action"], change["Action"])
     targets = [detail.get("Target", {}) for detail in change.get("Details", [])]
     names = sorted({target.get("Name") or target.get("Attribute", "") for target in targets} - {""})
-    replaced = {"True": ", replaced", "Conditional": ", perhaps replaced"}.get(change.get("Replacement", ""), "")
+    replaced = {"True": ", replaced", "Conditional": ", perhaps replaced"}.get(
+        change.get("Replacement", ""), ""
+    )
     what = f": {', '.join(names)}" if names else ""
     return f"{mark} {change['LogicalResourceId']} ({change['ResourceType']}){what}{replaced}"
 
@@ -215,7 +228,9 @@ def _until(ask: Callable[[], Any], is_done: Callable[[Any], bool]) -> Any:
     deadline, pause = time.monotonic() + MAX_SECONDS, FIRST_WAIT_SECONDS
     while not is_done(answer := ask()):
         if time.monotonic() > deadline:
-            raise StackFailed(f"CloudFormation has not come to an end within {MAX_SECONDS:.0f} s: see the console")
+            raise StackFailed(
+                f"CloudFormation has not come to an end within {MAX_SECONDS:.0f} s: see the console"
+            )
         time.sleep(pause)
         pause = min(pause * WAIT_GROWTH, LONGEST_WAIT_SECONDS)
     return answer

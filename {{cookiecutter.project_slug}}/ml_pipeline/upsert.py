@@ -69,7 +69,7 @@ def resolved(settings: Settings, account: str) -> Settings:
 
 
 def upsert(settings: Settings) -> Upserted:
-    """The training pipeline, created or updated unless it is made of the same code, lock and settings already.
+    """The training pipeline, created or updated unless it is made of this code, lock and settings.
 
     settings: located. Compiles once at most, and only what nobody has compiled before.
     """
@@ -113,7 +113,7 @@ def code_uri(settings: Settings, content_hash: str) -> str:
 
 
 def inputs(settings: Settings) -> dict[str, Any]:
-    """What a content hash was taken of beside the code, for a later plan to compare: commit, settings, files."""
+    """What a content hash was taken of beside the code, for a later plan: commit, settings, files."""
     names = [name for name in INPUTS if name not in (PACKAGE.name, "settings.toml")]
     return {
         "commit": settings.commit,
@@ -123,7 +123,7 @@ def inputs(settings: Settings) -> dict[str, Any]:
 
 
 def _definition(settings: Settings, content_hash: str) -> str:
-    """The definition that was compiled of this content before, else compiled now; its last object is itself."""
+    """The definition that was compiled of this content before, else compiled now; itself is stored last."""
     folder = code_uri(settings, content_hash)
     bucket, _, prefix = folder.removeprefix("s3://").partition("/")
     s3 = boto3.client("s3")
