@@ -19,11 +19,12 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Request, Response
 
 from local_aws import faults, joblog
+from local_aws.codebuild import Builds
 from local_aws.objects import FileS3
 from local_aws.sagemaker import ApiError, SageMaker
 
 JSON = "application/x-amz-json-1.1"
-BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "sts", "tagging")
+BY_MOTO = ("codebuild", "ecr", "events", "iam", "kms", "logs", "monitoring", "sts", "tagging")
 FAULTS = "/local-aws/faults"
 LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
 ANSWERED = ("sagemaker", "s3", *BY_MOTO)
@@ -45,6 +46,7 @@ class Front:
         self.api = api
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.s3 = FileS3(self.moto, api.state.folder, api.account)
+        self.builds = Builds(api)
         self._asked: set[str] = set()
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
@@ -58,6 +60,8 @@ class Front:
             return self.s3
         if environ.get("HTTP_X_AMZ_TARGET") == LOG_STREAMS:
             self._restore_log(environ)
+        if service == "codebuild" and self.builds.answers(environ):
+            return self.builds
         if service in BY_MOTO:
             return self.moto
         if service is None and environ["PATH_INFO"] == FAULTS:

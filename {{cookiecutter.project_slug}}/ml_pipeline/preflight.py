@@ -88,8 +88,8 @@ def quotas(settings: Settings) -> list[str]:
     none_of = [name for name in quota_names(settings) if allowed.get(name) == 0]
     if none_of:
         raise InputError(
-            f"the quota {', '.join(map(repr, none_of))} is 0 in {settings.region}: ask for more in the console "
-            "(Service Quotas, Amazon SageMaker), or take another instance_type (settings.toml)"
+            f"the quota {', '.join(map(repr, none_of))} is 0 in {settings.region}: ask for more "
+            "(console, Service Quotas, Amazon SageMaker), or take another instance_type (settings.toml)"
         )
     return []
 

@@ -84,13 +84,13 @@ def _renew(package_arn: str) -> None:
             results.write_package(package_arn, folder)
 
 
-def definition(settings: Settings) -> int:
+def definition(settings: Settings, account: str = ACCOUNT) -> int:
     """Prints the compiled pipeline definition; compiling uploads, so it goes to a server of its own."""
     with tempfile.TemporaryDirectory() as folder, LocalAws(Path(folder), settings.region) as aws:
         from ml_pipeline import upsert
 
         aws.connect()
-        settings = upsert.resolved(settings, ACCOUNT)
+        settings = upsert.resolved(settings, account)
         prepare(settings)
         print(json.dumps(json.loads(upsert.compiled(settings)), indent=1))
         return 0

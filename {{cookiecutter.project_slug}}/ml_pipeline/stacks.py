@@ -108,6 +108,10 @@ def state(name: str) -> str:
     return READY
 
 
+def exists(name: str) -> bool:
+    return _described(name) is not None
+
+
 def outputs(name: str) -> dict[str, str]:
     """Outputs by name; none of a stack that is absent."""
     found = _described(name) or {}

@@ -44,7 +44,7 @@ class Upserted:
 
 def located(settings: Settings, account: str) -> Settings:
     """Settings with what depends on the account and the checkout, but for the managed images."""
-    tag = _sha256([PROJECT / "Dockerfile", PROJECT / LOCK, *_sources()])[:16]
+    tag = _sha256([PROJECT / "Dockerfile", PROJECT / LOCK, *sources()])[:16]
     return replace(settings, account=account, commit=git_commit(), image_tag=tag)
 
 
@@ -117,13 +117,19 @@ def inputs(settings: Settings) -> dict[str, Any]:
     names = [name for name in INPUTS if name not in (PACKAGE.name, "settings.toml")]
     return {
         "commit": settings.commit,
-        "settings": asdict(replace(settings, commit="", xgboost_image_uri="", clarify_image_uri="")),
+        "settings": asdict(plain(settings)),
         "files": {name: (PROJECT / name).read_text(encoding="utf-8") for name in names},
     }
 
 
+def plain(settings: Settings) -> Settings:
+    """Settings without what makes a pipeline no other one: which commit, and what follows of the SDK."""
+    commit = DIRTY if settings.commit.endswith(DIRTY) else ""
+    return replace(settings, commit=commit, xgboost_image_uri="", clarify_image_uri="")
+
+
 def _definition(settings: Settings, content_hash: str) -> str:
-    """The definition that was compiled of this content before, else compiled now; itself is stored last."""
+    """The definition of this content, from S3 or compiled now; then it is the last object stored."""
     folder = code_uri(settings, content_hash)
     bucket, _, prefix = folder.removeprefix("s3://").partition("/")
     s3 = boto3.client("s3")
@@ -166,10 +172,8 @@ def content_hash(settings: Settings) -> str:
     The commit is left out, but for whether the checkout differs from it. So the lineage of a model names a
     commit that holds the very code, if not the newest that does.
     """
-    plain = replace(settings, commit=DIRTY * settings.commit.endswith(DIRTY))
-    plain = replace(plain, xgboost_image_uri="", clarify_image_uri="")  # these follow from region and SDK
     versions = f"sagemaker {version('sagemaker')} python {sys.version_info.major}.{sys.version_info.minor}"
-    return _sha256([PROJECT / LOCK, *_sources()], f"{plain!r}\0{versions}\0".encode())[:32]
+    return _sha256([PROJECT / LOCK, *sources()], f"{plain(settings)!r}\0{versions}\0".encode())[:32]
 
 
 def git_commit() -> str:
@@ -187,7 +191,8 @@ def _output(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _sources() -> list[Path]:
+def sources() -> list[Path]:
+    """The modules of ml_pipeline."""
     return sorted(PACKAGE.rglob("*.py"))
 
 
