@@ -83,9 +83,7 @@ class Builds:
             raise ApiError("ResourceNotFoundException", f"Project cannot be found: {name}")
         text = found[0]["source"].get("buildspec", "")
         if not ("docker build" in text and "docker push" in text):
-            message = (
-                f"The local AWS only builds images; the buildspec of {name} pushes none"
-            )
+            message = f"The local AWS only builds images; the buildspec of {name} pushes none"
             raise ApiError("InvalidInputException", message)
         return found[0]
 
