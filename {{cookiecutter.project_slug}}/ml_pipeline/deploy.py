@@ -29,13 +29,10 @@ def deploy(settings: Settings, account: str, ci: bool) -> int:
             f"expected: {minutes} minutes for new stacks, and 6 for the image when ECR has none of this code"
         )
     known: dict[str, str] = {}
-    if NETWORK in templates:
+    for kind in (kind for kind in templates if kind != TRIGGERS):
         if not ci:
-            _apply(infrastructure.stack(NETWORK, templates[NETWORK], settings, known))
-        known |= infrastructure.outputs(NETWORK, settings)
-    if not ci:
-        _apply(infrastructure.stack(FOUNDATION, templates[FOUNDATION], settings, known))
-    known |= infrastructure.outputs(FOUNDATION, settings)
+            _apply(infrastructure.stack(kind, templates[kind], settings, known))
+        known |= infrastructure.outputs(kind, settings)
     settings = infrastructure.with_outputs(settings)
     print(image.ensure(settings, known["ImageBuildProject"]), flush=True)
     _upserted(settings)

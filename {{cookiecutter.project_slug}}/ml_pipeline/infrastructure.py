@@ -40,7 +40,7 @@ def name(kind: str, settings: Settings) -> str:
 
 def kinds(settings: Settings) -> tuple[str, ...]:
     """The stacks of the environment in the order in which one needs another's outputs."""
-    return (NETWORK, FOUNDATION, TRIGGERS) if settings.network.vpc_only else (FOUNDATION, TRIGGERS)
+    return (FOUNDATION, NETWORK, TRIGGERS) if settings.network.vpc_only else (FOUNDATION, TRIGGERS)
 
 
 def templates(settings: Settings) -> dict[str, Template]:

@@ -50,11 +50,13 @@ def located(settings: Settings, account: str) -> Settings:
 
 def with_images(settings: Settings) -> Settings:
     """Settings with the managed images of the region, which the SDK knows. Raises InputError without one."""
-    from sagemaker.core import image_uris
-
+    uses_clarify = settings.bias.engine == "clarify"
     try:
-        xgboost = image_uris.retrieve("xgboost", settings.region, version=XGBOOST_VERSION)
-        clarify = image_uris.retrieve("clarify", settings.region) if settings.bias.engine == "clarify" else ""
+        with _quiet():
+            from sagemaker.core import image_uris
+
+            xgboost = image_uris.retrieve("xgboost", settings.region, version=XGBOOST_VERSION)
+            clarify = image_uris.retrieve("clarify", settings.region) if uses_clarify else ""
     except ValueError as error:
         raise InputError(
             f"region must be one that SageMaker has images in, got {settings.region!r} "
