@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 
 from ml_pipeline import settings
@@ -123,13 +124,15 @@ def _in_the_cloud(chosen: Namespace, call: Callable[[Settings, str], int]) -> in
     from ml_pipeline import cloud
 
     wanted = cloud.settings_of(chosen.env, chosen.suffix)
+    is_markdown = getattr(chosen, "markdown", False)  # which holds no account, and nothing before its title
     from botocore.exceptions import BotoCoreError, ClientError
 
     from ml_pipeline.image import ImageFailed
     from ml_pipeline.stacks import StackFailed
 
     try:
-        connected = cloud.connect(wanted)
+        with redirect_stdout(sys.stderr if is_markdown else sys.stdout):
+            connected = cloud.connect(wanted)
         return call(connected, connected.account)
     except (StackFailed, ImageFailed, BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)

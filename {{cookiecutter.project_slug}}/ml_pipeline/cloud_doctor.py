@@ -71,13 +71,11 @@ def quotas(settings: Settings) -> str:
 
 
 def pipeline(settings: Settings) -> str:
-    client, name = boto3.client("sagemaker"), f"{settings.prefix}-train"
+    name = f"{settings.prefix}-train"
     remedy = f"python -m ml_pipeline upsert {infrastructure.options(settings)}"
-    present = upsert.described(client, name)
-    if present is None:
+    if upsert.described(boto3.client("sagemaker"), name) is None:
         raise Remedy(f"{name} does not exist: {remedy}")
-    wanted = upsert.content_hash(infrastructure.with_outputs(settings))
-    if upsert.deployed_hash(client, present["PipelineArn"]) != wanted:
+    if upsert.unchanged(infrastructure.with_outputs(settings)) is None:
         raise Remedy(f"{name} is not of this code, lock and settings: {remedy}")
     return f"{name} is of this code, lock and settings"
 

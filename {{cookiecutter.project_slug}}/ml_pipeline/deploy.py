@@ -58,9 +58,11 @@ def image_alone(settings: Settings, account: str) -> int:
 
 
 def _upserted(settings: Settings) -> None:
-    for line in preflight.check(settings):
-        print(f"note: {line}")
-    done = upsert.upsert(settings)
+    done = upsert.unchanged(settings)
+    if done is None:
+        for line in preflight.check(settings):
+            print(f"note: {line}")
+        done = upsert.upsert(settings)
     place = upsert.code_uri(settings, done.content_hash)
     print(f"pipeline {settings.prefix}-train: {done.outcome} ({place})", flush=True)
 

@@ -20,9 +20,7 @@ PIPELINES = ("train", "score")
 RUNNING = ("Executing", "Stopping")
 DELETED_AT_ONCE = {"objects": 1000, "images": 100}  # the most that one request takes
 POLL_SECONDS = 2.0
-REMAINS = (
-    "what AWS keeps for the account stays: SageMaker's log groups and job records, CloudWatch metrics, quotas"
-)
+REMAINS = "what AWS keeps for the account: SageMaker's log groups and job records, CloudWatch metrics, quotas"
 
 
 def destroy(settings: Settings, account: str, everything: bool, yes: bool) -> int:
@@ -43,7 +41,7 @@ def destroy(settings: Settings, account: str, everything: bool, yes: bool) -> in
         foundation = infrastructure.name(FOUNDATION, settings)
         stays = [f"stack {foundation}"] if stacks.exists(foundation) else []
         print("will stay (--all takes it too):", *(f"  - {line}" for line in [*stays, *kept]), sep="\n")
-    print(REMAINS)
+    print(_remains(settings))
     _confirm(settings.prefix, yes)
     _delete(settings, present, pipelines, everything)
     print(f"destroyed {settings.prefix}")
@@ -117,12 +115,14 @@ def _contents(settings: Settings) -> list[str]:
     images = _images(settings.prefix)
     if images is not None:
         lines.append(f"ECR repository {settings.prefix} with {len(images)} images")
-    key = stacks.outputs(infrastructure.name(FOUNDATION, settings)).get("TopicKmsKeyArn")
-    if key:
-        lines.append(
-            f"KMS key {key}: stays in any case, or nobody could read a backup; schedule its end in KMS"
-        )
     return lines
+
+
+def _remains(settings: Settings) -> str:
+    """What no option deletes."""
+    key = stacks.outputs(infrastructure.name(FOUNDATION, settings)).get("TopicKmsKeyArn")
+    own = f"; KMS key {key}, without which no backup can be read: schedule its deletion in KMS" if key else ""
+    return f"stays in any case: {REMAINS}{own}"
 
 
 def _bucket_exists(bucket: str) -> bool:

@@ -81,7 +81,7 @@ def _pipeline(settings: Settings) -> list[Finding]:
         compiled = definition_diff.normalised(sealed_definition(settings))
         steps = tuple(f"+ {step['Name']}" for step in json.loads(compiled)["Steps"])
         return [Finding(f"pipeline {name}: new, with these steps", True, steps)]
-    if upsert.deployed_hash(client, present["PipelineArn"]) == upsert.content_hash(settings):
+    if upsert.unchanged(settings):
         return [Finding(f"pipeline {name}: unchanged", False)]
     return [
         Finding(f"pipeline {name}: would be updated", True),

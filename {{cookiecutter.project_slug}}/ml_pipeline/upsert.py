@@ -76,10 +76,9 @@ def upsert(settings: Settings) -> Upserted:
     settings: located. Compiles once at most, and only what nobody has compiled before.
     """
     client, name, wanted = boto3.client("sagemaker"), f"{settings.prefix}-train", content_hash(settings)
-    present = described(client, name)
-    if present and deployed_hash(client, present["PipelineArn"]) == wanted:
-        return Upserted(present["PipelineArn"], present["PipelineDefinition"], wanted, "unchanged")
-    text = _definition(settings, wanted)
+    if found := unchanged(settings):
+        return found
+    present, text = described(client, name), _definition(settings, wanted)
     request = {"PipelineName": name, "PipelineDefinition": text, "RoleArn": settings.role_arn}
     tags = {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
     tag_list = [{"Key": key, "Value": value} for key, value in {**tags, HASH_TAG: wanted}.items()]
@@ -90,6 +89,15 @@ def upsert(settings: Settings) -> Upserted:
     arn = client.update_pipeline(**request)["PipelineArn"]
     client.add_tags(ResourceArn=arn, Tags=tag_list)  # last: until then it counts as changed
     return Upserted(arn, text, wanted, "updated")
+
+
+def unchanged(settings: Settings) -> Upserted | None:
+    """The pipeline as it is, when it is made of this code, lock and settings; else None."""
+    client, wanted = boto3.client("sagemaker"), content_hash(settings)
+    present = described(client, f"{settings.prefix}-train")
+    if present is None or deployed_hash(client, present["PipelineArn"]) != wanted:
+        return None
+    return Upserted(present["PipelineArn"], present["PipelineDefinition"], wanted, "unchanged")
 
 
 def described(client: Any, name: str) -> dict[str, Any] | None:
