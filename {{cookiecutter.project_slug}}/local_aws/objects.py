@@ -224,7 +224,7 @@ def read_blocks(file: BinaryIO, first: int, last: int) -> Iterator[bytes]:
 
 
 def _unjudged(bucket: Any, action: str, resource: str) -> Any:
-    """moto reads a bucket policy without its conditions: "deny what does not come over TLS" would deny all."""
+    """moto reads a bucket policy without conditions: "deny what does not come over TLS" would deny all."""
     from moto.iam.access_control import PermissionResult
 
     return PermissionResult.NEUTRAL

@@ -31,6 +31,7 @@ PLACES = {
     "FlexibleMinutes": "[schedule] flexible_minutes",
     "SchedulesState": "--suffix, which turns the schedules off",
     "NotificationEmail": "[triggers] email",
+    "BucketName": "what the foundation stack makes",
 }
 
 

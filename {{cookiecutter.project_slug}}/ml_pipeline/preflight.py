@@ -67,7 +67,7 @@ def role(settings: Settings) -> list[str]:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in REFUSED:
-            return [f"role {name} was not looked at: these credentials may not ({code})"]
+            return [f"role {name} was not looked at: AWS answers {code}"]
         if code == "NoSuchEntity":
             raise InputError(f"role {name} does not exist: the foundation stack makes it") from None
         raise
@@ -83,7 +83,7 @@ def quotas(settings: Settings) -> list[str]:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in REFUSED + NOT_THERE:
-            return [f"quotas were not looked at: these credentials may not ({code})"]
+            return [f"quotas were not looked at: AWS answers {code}"]
         raise
     none_of = [name for name in quota_names(settings) if allowed.get(name) == 0]
     if none_of:
