@@ -19,11 +19,12 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Request, Response
 
 from local_aws import faults, joblog
+from local_aws.ecr import LAYERS, PREFIX, Layers, replaced_body
 from local_aws.objects import FileS3
 from local_aws.sagemaker import ApiError, SageMaker
 
 JSON = "application/x-amz-json-1.1"
-BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "sts", "tagging")
+BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "secretsmanager", "sts", "tagging")
 FAULTS = "/local-aws/faults"
 LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
 ANSWERED = ("sagemaker", "s3", *BY_MOTO)
@@ -44,6 +45,7 @@ class Front:
     def __init__(self, api: SageMaker) -> None:
         self.api = api
         self.moto = DomainDispatcherApplication(create_backend_app)
+        self.layers = Layers(api)
         self.s3 = FileS3(self.moto, api.state.folder, api.account)
         self._asked: set[str] = set()
 
@@ -58,8 +60,12 @@ class Front:
             return self.s3
         if environ.get("HTTP_X_AMZ_TARGET") == LOG_STREAMS:
             self._restore_log(environ)
+        if service == "ecr":
+            return self._ecr(environ)
         if service in BY_MOTO:
             return self.moto
+        if service is None and environ["PATH_INFO"].startswith(LAYERS):
+            return self.layers.download(environ["PATH_INFO"])
         if service is None and environ["PATH_INFO"] == FAULTS:
             return self._faults(environ)
         return _refusal(environ, service)
@@ -76,6 +82,18 @@ class Front:
         except Exception as error:  # the client gets an answer, the terminal the traceback
             traceback.print_exc()
             return _json_error(500, "InternalFailure", f"{operation}: {error!r} (see the server's output)")
+
+    def _ecr(self, environ: dict) -> Callable:
+        """Layers are ours, moto keeps the rest: an image under the digest of its manifest."""
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        try:
+            if self.layers.answers(target):
+                return _json(200, self.layers.answer(target, _request(environ)))
+            if target == f"{PREFIX}PutImage":
+                replaced_body(environ, self.layers.checked_manifest(_request(environ)))
+        except ApiError as error:
+            return _json_error(400, error.code, error.message)
+        return self.moto
 
     def _restore_log(self, environ: dict) -> None:
         """Before a job's streams are first asked for: moto forgets them at its end, the log files stay."""

@@ -73,7 +73,9 @@ def pipeline_of(settings) -> str:
 
 
 def started(name: str) -> str:
-    arn = boto3.client("sagemaker").start_pipeline_execution(PipelineName=name)["PipelineExecutionArn"]
+    given = [{"Name": "TriggerReason", "Value": "manual"}]
+    client = boto3.client("sagemaker")
+    arn = client.start_pipeline_execution(PipelineName=name, PipelineParameters=given)["PipelineExecutionArn"]
     pipeline = sagemaker_backends[ACCOUNT][REGION].pipelines[name]
     pipeline.pipeline_executions[arn].pipeline_execution_status = "Executing"  # moto: Succeeded at once
     return arn.rpartition("/")[2]
