@@ -70,7 +70,7 @@ class Layers:
             body = bytes(self._upload(request))
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
             if digest not in request["layerDigests"]:
-                raise ApiError("InvalidLayerException", f"The layer that was uploaded has the digest {digest}")
+                raise ApiError("InvalidLayerException", f"The uploaded layer has the digest {digest}")
             path = self._path(request["repositoryName"], digest)
             if path.exists():
                 raise ApiError("LayerAlreadyExistsException", f"The layer {digest} exists already")
@@ -107,7 +107,7 @@ class Layers:
         return Response(path.read_bytes(), content_type="application/octet-stream")
 
     def checked_manifest(self, request: dict) -> dict:
-        """A PutImage request with the digest of the manifest's bytes, which moto then keeps; raises ApiError."""
+        """PutImage with the digest of the manifest's bytes, which moto then keeps; raises ApiError."""
         text = request["imageManifest"]
         digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
         if request.get("imageDigest", digest) != digest:

@@ -1,4 +1,4 @@
-"""Which executions of the training pipeline go on: one at a time, and none of an alarm's inside the cool-down.
+"""Which executions of the training pipeline go on: one at a time, and no alarm's inside the cool-down.
 
 Schedules and alarms may start the pipeline twice, or while it runs. Each execution looks about itself before
 anything is computed; one that has no business stops itself, so that it ends Stopped, which alerts nobody.

@@ -122,11 +122,15 @@ def _logs_options(parser: ArgumentParser) -> None:
 def _logs(chosen: Namespace) -> int:
     if chosen.env:
         if chosen.of:
-            raise InputError(f"--of {chosen.of} names a run on this machine: with --env write its id after STEP")
+            raise InputError(
+                f"--of {chosen.of} names a run on this machine: with --env write its id after STEP"
+            )
         return operate_commands.logs(chosen)
     if chosen.execution or chosen.follow:
         given = chosen.execution or "--follow"
-        raise InputError(f"{given} is for executions in the cloud: add --env ENV, or name a local run with --of")
+        raise InputError(
+            f"{given} is for executions in the cloud: add --env ENV, or name a local run with --of"
+        )
     print(listing.log(chosen.step, runs.find(chosen.of or "latest")), end="")
     return 0
 

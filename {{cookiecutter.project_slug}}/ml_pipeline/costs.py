@@ -38,16 +38,16 @@ class Expectation:
         """One sentence."""
         if not self.executions:
             return "expected time and cost: unknown, since no execution has succeeded yet"
-        of = "the last one that succeeded" if self.executions == 1 else f"the last {self.executions} succeeded"
+        of = (
+            "the last one that succeeded" if self.executions == 1 else f"the last {self.executions} succeeded"
+        )
         return f"expected: about {minutes(self.seconds)}, {price(self.usd, self.unpriced)} (as {of})"
 
 
 def expectation(settings: Settings) -> Expectation:
     """Time: the median; cost: that of the newest."""
     done = [
-        each
-        for each in executions.summaries(settings)
-        if each["PipelineExecutionStatus"] == "Succeeded"
+        each for each in executions.summaries(settings) if each["PipelineExecutionStatus"] == "Succeeded"
     ][:SAMPLE]
     if not done:
         return Expectation(0, 0.0, None, ())

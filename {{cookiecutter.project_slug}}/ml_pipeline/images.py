@@ -57,6 +57,11 @@ def copy(source: Repository, target: Repository, tag: str) -> str:
     return digest
 
 
+def holds(repository: Repository, tag: str) -> bool:
+    """Whether the repository has an image of that tag."""
+    return _found(repository, {"imageTag": tag}) is not None
+
+
 def _copy(source: Repository, target: Repository, image: dict[str, Any], named: dict[str, str]) -> None:
     """Copies what the manifest names, then the manifest: an index after the images of each platform."""
     manifest, digest = json.loads(image["imageManifest"]), image["imageId"]["imageDigest"]

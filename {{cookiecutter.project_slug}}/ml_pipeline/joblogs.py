@@ -18,7 +18,9 @@ def step_of(arn: str, given: str) -> Ran:
     """The step of an execution, whatever the case of its name. InputError lists those that have a job."""
     found = {ran.step["StepName"]: ran for ran in results.steps(arn) if results.job_name(ran.step)}
     if not found:
-        raise InputError(f"execution {arn.rpartition('/')[2]} has no logs: no step of it has run as a job yet")
+        raise InputError(
+            f"execution {arn.rpartition('/')[2]} has no logs: no step of it has run as a job yet"
+        )
     return found[step_name(given, list(found))]
 
 

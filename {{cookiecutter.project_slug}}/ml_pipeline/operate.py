@@ -58,7 +58,9 @@ def stop(arn: str) -> int:
         print(f"{execution_id} is {now}")
         return 0 if now == "Stopped" else 1
     left = executions.stop_children(arn)
-    print(f"{execution_id} is {before} already; {'stopped ' + ', '.join(left) if left else 'no job of it runs'}")
+    print(
+        f"{execution_id} is {before} already; {'stopped ' + ', '.join(left) if left else 'no job of it runs'}"
+    )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The commands that work with what is deployed: options, and calls that check before anything is asked of AWS."""
+"""The commands that work with what is deployed: options, and calls that check before AWS is asked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def connected(chosen: Namespace) -> Settings:
 
 def upload_options(parser: ArgumentParser) -> None:
     parser.description = (
-        "Checks a file as `run` does and uploads it to raw/<period>/; the next execution that is given no data "
+        "Checks a file as `run` does and uploads it to raw/<period>/; an execution that is given no data "
         "trains on the newest complete period."
     )
     parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
@@ -89,7 +89,10 @@ def start(chosen: Namespace) -> int:
 
 def _execution_argument(parser: ArgumentParser, default: str) -> None:
     parser.add_argument(
-        "execution", nargs="?", metavar="EXECUTION", help=f"its id or the beginning of it (default: {default})"
+        "execution",
+        nargs="?",
+        metavar="EXECUTION",
+        help=f"its id or the beginning of it (default: {default})",
     )
 
 

@@ -46,9 +46,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
     def box(function: Callable[..., dict[str, Any]], **options: Any) -> Callable[..., Any]:
         return step(**(_machine(settings, function.__name__) | options))(recorded(function))
 
-    processed = box(process)(
-        parameters["RawDataUri"], parameters["TriggerReason"], execution, settings
-    )
+    processed = box(process)(parameters["RawDataUri"], parameters["TriggerReason"], execution, settings)
     tuned = box(tune)(processed["xgboost_uri"], processed["feature_spec_uri"], execution, settings)
     trained = box(train, **_spot(settings))(
         processed["encoded_uri"],

@@ -73,7 +73,8 @@ def promote(version: int, source_settings: Settings, target_settings: Settings) 
         return _retrain(target)
     present = _registered(arn, target)
     if present:
-        print(f"{source_settings.prefix} version {version} is {target.settings.prefix} version {present} already")
+        there = f"{target.settings.prefix} version {present}"
+        print(f"{source_settings.prefix} version {version} is {there} already")
         return 0
     made = _copied(arn, package, source, target)
     print(f"registered {target.settings.prefix} version {made}, PendingManualApproval")
@@ -86,7 +87,9 @@ def _copied(arn: str, package: dict[str, Any], source: Place, target: Place) -> 
     container = package["InferenceSpecification"]["Containers"][0]
     repository, _, tag = container["Image"].partition("/")[2].partition(":")
     digest = images.copy(
-        Repository(source.client("ecr"), repository), Repository(target.client("ecr"), target.settings.prefix), tag
+        Repository(source.client("ecr"), repository),
+        Repository(target.client("ecr"), target.settings.prefix),
+        tag,
     )
     print(f"image {target.settings.prefix}:{tag}, {digest}", flush=True)
     named = sorted(set(places(package, source.settings.bucket)))
@@ -152,8 +155,8 @@ def copy_objects(uris: list[str], source: Place, target: Place) -> None:
             present = _hash_of(write, target.settings.bucket, key)
         if present != sent:
             raise PromotionFailed(
-                f"s3://{target.settings.bucket}/{key} has SHA-256 {present}, {uri} has {sent}: delete the first "
-                "if nothing uses it, then promote again"
+                f"s3://{target.settings.bucket}/{key} has SHA-256 {present}, {uri} has {sent}: delete the "
+                "first if nothing uses it, then promote again"
             )
     for folder in folders:
         write.put_object(Bucket=target.settings.bucket, Key=f"{folder}/{SUCCESS}", Body=b"")
@@ -224,7 +227,7 @@ def _entered(settings: Settings, source: Place) -> Place:
 
 
 def deploy_role(settings: Settings) -> str:
-    """ARN of `<slug>-deploy` in the environment's account, with the path and prefix of [deploy.parameters]."""
+    """ARN of `<slug>-deploy` in the environment's account, with path and prefix of [deploy.parameters]."""
     path = settings.deploy.parameters.get("RolePath", "/")
     before = settings.deploy.parameters.get("RolePrefix", "")
     name = f"{before}{settings.project.slug}-deploy"

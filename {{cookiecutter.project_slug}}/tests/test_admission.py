@@ -5,9 +5,9 @@ from itertools import permutations
 
 import boto3
 import pytest
+from conftest import ACCOUNT, REGION
 from moto.sagemaker.models import sagemaker_backends
 
-from conftest import ACCOUNT, REGION
 from ml_pipeline import admission, storage
 from ml_pipeline.admission import Execution, refusal
 from ml_pipeline.steps.process import process
@@ -34,7 +34,11 @@ def execution(name: str, hours: float, status: str = "Executing", reason="manual
         ("drift", [execution("old", 1, "Failed")], "within 24 h of old"),
         ("drift", [execution("old", 1, "Stopped")], None),
         ("drift", [execution("old", 24, "Succeeded")], None),
-        ("drift", [execution("done", 23, "Succeeded"), execution("late", 1, "Stopped")], "within 24 h of done"),
+        (
+            "drift",
+            [execution("done", 23, "Succeeded"), execution("late", 1, "Stopped")],
+            "within 24 h of done",
+        ),
         ("manual", [execution("young", -1)], None),
         ("manual", [execution("young", -1, begun=True)], "young is at work already"),
         ("drift", [execution("young", -1, "Succeeded")], None),

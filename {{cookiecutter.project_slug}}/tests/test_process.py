@@ -296,7 +296,9 @@ def test_a_row_has_the_hash_it_has_always_had_so_that_it_stays_in_its_split(word
 
 
 def test_no_csv_for_tuning_is_written_without_trials(bucket, settings):
-    process(put(bucket, applicants()), "manual", EXECUTION, settings(data={"ids": ("id",)}, tune={"trials": 0}))
+    process(
+        put(bucket, applicants()), "manual", EXECUTION, settings(data={"ids": ("id",)}, tune={"trials": 0})
+    )
     names = {
         name.rpartition(f"{EXECUTION}/process/")[2] for name, _ in storage.list_uris(f"s3://{bucket}/ex")
     }
@@ -446,7 +448,9 @@ def test_unusable_data_are_refused_by_place_and_nothing_is_written(bucket, setti
 def test_objects_with_other_columns_below_a_prefix_are_refused(bucket, loans):
     put(bucket, applicants(), "raw/2024-01-01/a.csv")
     put(bucket, applicants().drop(columns="sex"), "raw/2024-01-01/b.csv")
-    with pytest.raises(DataError, match=r"raw/2024-01-01/b\.csv: not the columns of the first .* differ in sex"):
+    with pytest.raises(
+        DataError, match=r"raw/2024-01-01/b\.csv: not the columns of the first .* differ in sex"
+    ):
         process(f"s3://{bucket}/raw/2024-01-01/", "manual", EXECUTION, loans)
 
 
@@ -476,7 +480,10 @@ def test_a_numeric_facet_needs_a_threshold_before_anything_is_trained(bucket, se
     ):
         process(put(bucket, applicants()), "manual", EXECUTION, settings(data=wanted))
     process(
-        put(bucket, applicants()), "manual", EXECUTION, settings(data=wanted | {"facet_values": {"income": (22000,)}})
+        put(bucket, applicants()),
+        "manual",
+        EXECUTION,
+        settings(data=wanted | {"facet_values": {"income": (22000,)}}),
     )
 
 

@@ -28,9 +28,7 @@ CHECKED_BYTES = 50 * 2**20  # of a local file: up to here it is read twice, befo
 GROUP_ROWS = 1 << 15  # of a parquet row group: what a reader of the splits holds at a time
 
 
-def process(
-    raw_data_uri: str, trigger_reason: str, execution_id: str, settings: Settings
-) -> dict[str, Any]:
+def process(raw_data_uri: str, trigger_reason: str, execution_id: str, settings: Settings) -> dict[str, Any]:
     """Places of the checked, split and encoded data, and the SHA-256 of the raw objects.
 
     raw_data_uri: an object or a folder; `s3://<bucket>/raw/` stands for the newest complete period below it.
