@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Server, started
+from conftest import Server
 from waiting import until
 
 ACCOUNT, REGION, SLUG = "123456789012", "us-east-1", "demo"
@@ -151,13 +151,27 @@ def push_image(cloud: Cloud, repository: str, tag: str) -> str:
     return digest
 
 
+def serving(project: Path, state: Path) -> Server:
+    """A local AWS that serves models with the project's own code, as its image would."""
+    with (state / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local_aws", "--port", "0", "--state", str(state)],
+            cwd=project,
+            env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    return Server(process, state, process.stdout.readline())
+
+
 @pytest.fixture(scope="module")
 def cloud(make_project, tmp_path_factory) -> Iterator[Cloud]:
     """dev and staging with their foundations, and in dev the pipeline of a project that trains in no time."""
     project = make_project(project_slug=SLUG)
     with (project / "settings.toml").open("a") as file:
         file.write(QUICK)
-    server = started(tmp_path_factory.mktemp("cloud"))
+    server = serving(project, tmp_path_factory.mktemp("cloud"))
     made = Cloud(server, project)
     for env in ("dev", "staging"):
         make_foundation(made, env)
