@@ -73,9 +73,11 @@ class Cloud:
         assert process.returncode == code, f"{process.returncode}\n{out}\n{err}"
         return err if code == 2 else out
 
-    def python(self, text: str) -> str:
+    def python(self, text: str, given: str = "") -> str:
+        """What the text prints, run in the project as a program with this standard input."""
+        command = [sys.executable, "-c", text]
         done = subprocess.run(
-            [sys.executable, "-c", text], cwd=self.project, env=self.env, capture_output=True, text=True
+            command, cwd=self.project, env=self.env, input=given, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -251,7 +253,7 @@ BAD = [
         "--period must be a date as YYYY",
     ),
     (("upload", "data/none.csv", "--env", "dev"), "data/none.csv: no such file"),
-    (("upload", "README.md", "--env", "dev"), "README.md: must end with .csv or .parquet"),
+    (("upload", "README.md", "--env", "dev"), "README.md: the name must end with .csv or .parquet"),
     (("start", "--env", "test"), "--env must be one of dev, staging, prod, got 'test'"),
     (("start", "--env", "dev", "--set", "Speed=9"), "--set Speed: no such parameter; known are: RawDataUri"),
     (("start", "--env", "prod"), "there is no pipeline demo-prod-train in account 123456789012, us-east-1"),
@@ -273,10 +275,28 @@ BAD = [
 ]
 
 
+REFUSALS = """
+import contextlib, io, json, sys
+from ml_pipeline.__main__ import main
+told = []
+for arguments in json.loads(sys.stdin.read()):
+    with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()):
+        told.append([main(arguments), err.getvalue()])
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def refusals(cloud: Cloud, trained: str) -> dict[tuple[str, ...], tuple[int, str]]:
+    """Exit code and standard error of each bad command; one process types them all, to import only once."""
+    told = json.loads(cloud.python(REFUSALS, json.dumps([arguments for arguments, _ in BAD])))
+    return {arguments: tuple(pair) for (arguments, _), pair in zip(BAD, told, strict=True)}
+
+
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
-def test_what_cannot_be_meant_is_refused_in_one_sentence(cloud, trained, arguments, message):
-    refused = cloud.typed(*arguments, code=2)
-    assert message in refused and len(refused.splitlines()) == 1, refused
+def test_what_cannot_be_meant_is_refused_in_one_sentence(refusals, arguments, message):
+    code, told = refusals[arguments]
+    assert code == 2 and message in told and len(told.splitlines()) == 1, told
 
 
 def test_account_region_and_endpoint_are_said_first(cloud, trained):
@@ -343,7 +363,8 @@ def test_a_promoted_version_names_its_source_and_waits_for_approval(promoted):
     source = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/{SLUG}-dev/1"
     assert promoted["CustomerMetadataProperties"]["promoted_from"] == source
     assert promoted["ModelApprovalStatus"] == "PendingManualApproval"
-    assert f"{SLUG}-dev-{ACCOUNT}" not in json.dumps(promoted, default=str)
+    named = set(re.findall(rf"s3://{bucket('dev')}/[^\"\\]*", json.dumps(promoted, default=str)))
+    assert named == {f"s3://{bucket('dev')}/raw/2026-10-01/"}  # of the data, which are not copied
 
 
 def test_a_promoted_image_keeps_its_digest(cloud, promoted):
@@ -422,3 +443,54 @@ def test_a_retried_execution_is_not_stopped_by_itself_but_by_a_person(cloud, sto
     again = cloud.typed("stop", storm[1].rpartition("/")[2], "--env", "dev")
     assert "is Stopped already; no job of it runs" in again
     assert "Stopped" in cloud.typed("status", storm[1].rpartition("/")[2], "--env", "dev", code=1)
+
+
+@pytest.fixture(scope="module")
+def smoked(cloud: Cloud, trained: str) -> tuple[str, dict[str, Any], str]:
+    """Output, JSON and page of `smoke`, with a local AWS that stands for the cloud."""
+    out = cloud.typed("smoke", "--env", "dev")
+    json_path, page_path = (cloud.project / name for name in re.findall(r"smoke-[\d-]+\.(?:json|md)", out))
+    return out, json.loads(json_path.read_text()), page_path.read_text()
+
+
+def test_smoke_finds_no_difference_where_there_is_none(smoked):
+    out, document, page = smoked
+    train = document["train"]
+    assert train["differences"] == [] and train["cloud"]["answers"] == train["local"]["answers"]
+    assert re.search(r"train: Succeeded, USD 0\.\d+, 0 differences", out)
+    assert "The answers of both are the same, but for times." in page
+    assert set(train["cloud"]["seconds"]) >= {"execution", "Process", "Register"}
+
+
+def test_smoke_looks_at_every_step_and_what_it_started(smoked):
+    answers = smoked[1]["train"]["cloud"]["answers"]
+    jobs = {name for name in answers if ": Describe" in name}
+    steps = ("Process", "Tune", "Train", "Transform", "Evaluate", "Bias", "Register")
+    started = {f"started by a step: Describe{kind}" for kind in ("TransformJob", "HyperParameterTuningJob")}
+    assert jobs == {f"{step}: DescribeTrainingJob" for step in steps} | started | {
+        "started by a step: DescribeTrainingJob"
+    }
+    assert {"DescribePipeline", "DescribePipelineExecution", "DescribeModelPackage"} <= set(answers)
+
+
+def test_smoke_leaves_the_deployed_pipeline_data_and_champion_alone(cloud, smoked):
+    client = cloud.client("sagemaker")
+    names = [each["PipelineName"] for each in client.list_pipelines()["PipelineSummaries"]]
+    assert names == ["demo-dev-train"]
+    listed = client.list_model_packages(ModelPackageGroupName="demo-dev", ModelApprovalStatus="Rejected")
+    assert len(listed["ModelPackageSummaryList"]) == 1
+    assert cloud.keys(bucket("dev"), "smoke/") == ["smoke/sample.csv"]
+    assert ACCOUNT not in json.dumps(smoked[1]) + smoked[2]
+
+
+def test_a_field_that_the_cloud_does_not_answer_is_reported(cloud, smoked):
+    text = json.dumps(smoked[1]["train"])
+    told = cloud.python(
+        "import json\n"
+        "from ml_pipeline import recording, smoke\n"
+        f"found = json.loads({text!r})\n"
+        "del found['cloud']['answers']['Train: DescribeTrainingJob']['BillableTimeInSeconds']\n"
+        "cloud, local = (recording.Recording(**found[name]) for name in ('cloud', 'local'))\n"
+        "print(smoke.page([smoke.Smoked('train', cloud, local, 'USD 1')], 'today'))\n"
+    )
+    assert "| Train: DescribeTrainingJob | BillableTimeInSeconds | absent | number |" in told

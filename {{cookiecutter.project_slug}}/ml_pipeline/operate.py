@@ -40,7 +40,11 @@ def status(arn: str, follow: bool, settings: Settings) -> int:
     answer = boto3.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
     print(f"{arn.rpartition('/')[2]}, started {answer['CreationTime']:%Y-%m-%d %H:%M %Z}", flush=True)
     if follow:
-        now = executions.watched(arn, list(_steps(arn)), settings, executions.CLOUD_POLL_SECONDS)
+        try:
+            now = executions.watched(arn, list(_steps(arn)), settings, executions.CLOUD_POLL_SECONDS)
+        except KeyboardInterrupt:
+            print("\nthe execution goes on; `stop` ends it", flush=True)
+            return 0
         answer = boto3.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
     else:
         now = answer["PipelineExecutionStatus"]

@@ -106,15 +106,15 @@ def package_request(
 ) -> dict[str, Any]:
     """CreateModelPackage request for the target's group. bucket: that of the source, which places name."""
     kept = {name: package[name] for name in KEPT if name in package}
-    moved = json.loads(json.dumps(kept).replace(f"s3://{bucket}/", f"s3://{target.bucket}/"))
+    if "ModelCard" in package:
+        content = package["ModelCard"]["ModelCardContent"]
+        kept["ModelCard"] = {"ModelCardContent": content, "ModelCardStatus": "Draft"}
+    moved = json.loads(json.dumps(kept).replace(results_of(bucket), results_of(target.bucket)))
     for container in moved["InferenceSpecification"]["Containers"]:
         container["Image"] = image_uri
         for answered in ("ImageDigest", "ModelDataETag"):
             container.pop(answered, None)
     moved["CustomerMetadataProperties"] = moved.get("CustomerMetadataProperties", {}) | {"promoted_from": arn}
-    if "ModelCard" in package:
-        content = package["ModelCard"]["ModelCardContent"]
-        moved["ModelCard"] = {"ModelCardContent": content, "ModelCardStatus": "Draft"}
     return moved | {
         "ModelPackageGroupName": target.prefix,
         "ModelPackageDescription": _description(arn),
@@ -123,15 +123,20 @@ def package_request(
     }
 
 
+def results_of(bucket: str) -> str:
+    """What the places of a version's own objects begin with. The raw data stay where they are."""
+    return f"s3://{bucket}/executions/"
+
+
 def places(package: dict[str, Any], bucket: str) -> Iterator[str]:
-    """Every object of the bucket that the package names."""
+    """Every result of an execution that the package names."""
     for name in KEPT:
-        yield from _uris(package.get(name), f"s3://{bucket}/")
+        yield from _uris(package.get(name), results_of(bucket))
 
 
 def _uris(value: Any, beginning: str) -> Iterator[str]:
     if isinstance(value, str):
-        if value.startswith(beginning) and not value.endswith("/"):
+        if value.startswith(beginning):
             yield value
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:

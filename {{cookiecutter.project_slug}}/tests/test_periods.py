@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_pipeline import periods, storage
+from ml_pipeline import periods, run, storage
 from ml_pipeline.dialect import DataError
 
 
@@ -16,6 +16,13 @@ def test_the_default_means_the_newest_complete_period(bucket, settings):
     put(bucket, "2026-10-03/a.csv", "latest/_SUCCESS", "2026-99-99/_SUCCESS")
     for default in (f"s3://{bucket}/raw/", f"s3://{bucket}/raw"):
         assert periods.taken(default, settings()) == f"s3://{bucket}/raw/2026-10-02/"
+
+
+def test_the_data_of_a_local_run_are_a_complete_period(bucket, settings, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a\n1\n")
+    uri = run._uploaded(path, settings())
+    assert uri == f"{periods.taken(f's3://{bucket}/raw/', settings())}data.csv"
 
 
 def test_any_other_place_is_taken_as_it_is(bucket, settings):
