@@ -36,10 +36,12 @@ num_round = 20
 [env.dev.evaluate]
 bootstrap_samples = 20
 """
-UPSERT = """
-from ml_pipeline import cloud, upsert
-settings = upsert.resolved(cloud.connect(cloud.settings_of({env!r})), "123456789012")
-upsert.upsert(settings, upsert.compiled(settings))
+FOUNDATION = """
+from ml_pipeline import cloud, deploy, infrastructure, upsert
+settings = cloud.connect(cloud.settings_of({env!r}))
+settings = upsert.located(settings, settings.account)
+stack = infrastructure.stack("foundation", infrastructure.templates(settings)["foundation"], settings, dict())
+deploy._apply(stack)
 print(settings.image_tag)
 """
 
@@ -50,6 +52,7 @@ class Cloud:
 
     server: Server
     project: Path
+    digest: str = ""  # of dev's image
 
     @property
     def env(self) -> dict[str, str]:
@@ -109,22 +112,6 @@ def bucket(env: str) -> str:
     return f"{SLUG}-{env}-{ACCOUNT}-{REGION}"
 
 
-def make_foundation(cloud: Cloud, env: str) -> None:
-    """What a person deploys first: bucket, role, package group, image repository."""
-    cloud.client("s3").create_bucket(Bucket=bucket(env))
-    trust = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sagemaker.amazonaws.com"},
-        "Action": "sts:AssumeRole",
-    }
-    cloud.client("iam").create_role(
-        RoleName=f"{SLUG}-{env}-execution",
-        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-    )
-    cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName=f"{SLUG}-{env}")
-    cloud.client("ecr").create_repository(repositoryName=f"{SLUG}-{env}", imageTagMutability="IMMUTABLE")
-
-
 def push_image(cloud: Cloud, repository: str, tag: str) -> str:
     """Digest of an image of two layers, pushed as Docker pushes one."""
     client, blobs = (
@@ -175,10 +162,9 @@ def cloud(make_project, tmp_path_factory) -> Iterator[Cloud]:
         file.write(QUICK)
     server = serving(project, tmp_path_factory.mktemp("cloud"))
     made = Cloud(server, project)
-    for env in ("dev", "staging"):
-        make_foundation(made, env)
-    tag = made.python(UPSERT.format(env="dev")).split()[-1]
-    made.digest = push_image(made, f"{SLUG}-dev", tag)
+    tags = [made.python(FOUNDATION.format(env=env)).split()[-1] for env in ("dev", "staging")]
+    made.digest = push_image(made, f"{SLUG}-dev", tags[0])
+    made.typed("upsert", "--env", "dev")
     yield made
     server.end(signal.SIGTERM)
 

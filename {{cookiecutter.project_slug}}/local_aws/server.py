@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import threading
 import traceback
 from collections.abc import Callable
 from io import BytesIO
@@ -18,16 +19,35 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Request, Response
 
-from local_aws import faults, joblog
+from local_aws import connections, faults, joblog, moto_gaps
+from local_aws.codebuild import Builds
 from local_aws.ecr import LAYERS, PREFIX, Layers, replaced_body
 from local_aws.objects import FileS3
 from local_aws.sagemaker import ApiError, SageMaker
 
 JSON = "application/x-amz-json-1.1"
-BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "secretsmanager", "sts", "tagging")
+BY_MOTO = (
+    "budgets",
+    "codebuild",
+    "codepipeline",
+    "ec2",
+    "ecr",
+    "events",
+    "iam",
+    "kms",
+    "logs",
+    "monitoring",
+    "scheduler",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "sts",
+    "tagging",
+)
 FAULTS = "/local-aws/faults"
 LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
-ANSWERED = ("sagemaker", "s3", *BY_MOTO)
+ANSWERED = ("sagemaker", "s3", "cloudformation", *connections.SERVICES, *BY_MOTO)
 
 
 class Handler(MotoRequestHandler):
@@ -47,7 +67,11 @@ class Front:
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.layers = Layers(api)
         self.s3 = FileS3(self.moto, api.state.folder, api.account)
+        self.builds = Builds(api)
         self._asked: set[str] = set()
+        self.connections = connections.Connections(api.account)
+        self._stacks: Any = None
+        self._lock = threading.Lock()
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
         return self._application(environ)(environ, start_response)
@@ -58,11 +82,18 @@ class Front:
             return self._sagemaker(environ)
         if service == "s3":
             return self.s3
+        if service == "cloudformation":
+            return self._cloudformation(environ)
         if environ.get("HTTP_X_AMZ_TARGET") == LOG_STREAMS:
             self._restore_log(environ)
         if service == "ecr":
             return self._ecr(environ)
+        if service == "codebuild" and self.builds.answers(environ):
+            return self.builds
+        if service in connections.SERVICES:
+            return self._connections(environ)
         if service in BY_MOTO:
+            moto_gaps.fill(service)
             return self.moto
         if service is None and environ["PATH_INFO"].startswith(LAYERS):
             return self.layers.download(environ["PATH_INFO"])
@@ -93,7 +124,26 @@ class Front:
                 replaced_body(environ, self.layers.checked_manifest(_request(environ)))
         except ApiError as error:
             return _json_error(400, error.code, error.message)
+        moto_gaps.fill("ecr")
         return self.moto
+
+    def _connections(self, environ: dict) -> Response:
+        _, _, region, service, _ = credential_scope(environ)
+        operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        try:
+            return _json(200, self.connections.call(service, region, operation, _request(environ)))
+        except ApiError as error:
+            return _json_error(400, error.code, error.message)
+
+    def _cloudformation(self, environ: dict) -> Response:
+        # Imported here: few servers are asked for a stack.
+        from local_aws.cloudformation import CloudFormation
+
+        with self._lock:
+            if self._stacks is None:
+                self._stacks = CloudFormation(self.api.endpoint, self.api.account)
+        key, _, region, *_ = credential_scope(environ)
+        return self._stacks.answer(environ, key, region)
 
     def _restore_log(self, environ: dict) -> None:
         """Before a job's streams are first asked for: moto forgets them at its end, the log files stay."""
@@ -118,14 +168,20 @@ class Front:
         return _json(200, {})
 
 
-def signing_service(environ: dict) -> str | None:
-    """The service a request is signed for, as in its credential scope; None when it is not signed."""
+def credential_scope(environ: dict) -> list[str]:
+    """Access key, date, region, service and ending that a request is signed with; empty when it is not."""
     _, _, rest = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")
     query = parse_qs(environ.get("QUERY_STRING", ""))
-    if "AWSAccessKeyId" in query:  # a presigned URL in S3's own, older form
-        return "s3"
     scope = (rest.partition(",")[0] or query.get("X-Amz-Credential", [""])[0]).split("/")
-    return scope[3].lower() if len(scope) == 5 else None
+    return scope if len(scope) == 5 else []
+
+
+def signing_service(environ: dict) -> str | None:
+    """The service a request is signed for; None when it is not signed."""
+    if "AWSAccessKeyId" in parse_qs(environ.get("QUERY_STRING", "")):  # presigned in S3's own, older form
+        return "s3"
+    scope = credential_scope(environ)
+    return scope[3].lower() if scope else None
 
 
 def _request(environ: dict) -> dict:

@@ -18,7 +18,7 @@ examples:
   python -m ml_pipeline definition > definition.json        what would be upserted to SageMaker
 
 options of a command: python -m ml_pipeline COMMAND --help
-exit codes: 0 done, 1 the pipeline failed or was stopped, 2 bad input"""
+exit codes: 0 done, 1 the pipeline or the deployment failed, 2 bad input, 3 plan: changed"""
 
 
 def main(arguments: list[str]) -> int:

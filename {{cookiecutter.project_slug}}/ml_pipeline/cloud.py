@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from typing import Any
@@ -48,7 +49,7 @@ def connect(settings: Settings) -> Settings:
             f"the credentials are of account {identity['Account']}, {settings.env} is in "
             f"{settings.deploy.account} ({FILE}, [env.{settings.env}.deploy] account): nothing was done"
         )
-    configured = boto3.Session().region_name
+    configured = os.environ.get("AWS_REGION") or boto3.Session().region_name  # which boto3 does not look at
     if configured and configured != settings.region:
         raise InputError(
             f"AWS_REGION or the profile says {configured}, {settings.env} is in {settings.region} "

@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ml_pipeline import listing, operate_commands, rerun, runs, settings
+from ml_pipeline import cloud_commands, listing, operate_commands, rerun, runs, settings
 from ml_pipeline.errors import InputError
 from ml_pipeline.rerun import Rerun
 
@@ -161,12 +161,6 @@ def _clean(chosen: Namespace) -> int:
     return clean.clean(chosen.keep, wanted)
 
 
-def _doctor(chosen: Namespace) -> int:
-    from ml_pipeline import doctor
-
-    return doctor.doctor()
-
-
 def _version_option(parser: ArgumentParser) -> None:
     parser.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
     operate_commands.cloud_or_local_options(parser)
@@ -211,13 +205,6 @@ def _no_options(parser: ArgumentParser) -> None:
     pass
 
 
-def _definition(chosen: Namespace) -> int:
-    wanted = settings.load("local")
-    from ml_pipeline import run
-
-    return run.definition(wanted)
-
-
 def _adopt_options(parser: ArgumentParser) -> None:
     parser.description = "Looks at a file of yours and makes [data] and [split] of settings.toml fit it."
     parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
@@ -259,10 +246,50 @@ GROUPS = {
         Command("reject", "take a model version out again", _version_option, _reject),
         Command("report", "make the page of a run anew, or compare two runs", _report_options, _report),
         Command("clean", "delete all but the newest runs", _clean_options, _clean),
-        Command("doctor", "what a run needs of this machine: ok, or the remedy", _no_options, _doctor),
-        Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
+        Command(
+            "doctor",
+            "what a run, or an environment, needs: ok, or the remedy",
+            cloud_commands.doctor_options,
+            cloud_commands.doctor,
+        ),
+        Command(
+            "definition",
+            "print the compiled pipeline definition (JSON)",
+            cloud_commands.definition_options,
+            cloud_commands.definition,
+        ),
     ),
-    "in the cloud": (
+    "in the cloud, where each tells account, region and endpoint first": (
+        Command(
+            "deploy",
+            "stacks, image and pipeline of an environment, as in this checkout",
+            cloud_commands.deploy_options,
+            cloud_commands.deploy,
+        ),
+        Command(
+            "plan",
+            "what a deploy would change, without changing it",
+            cloud_commands.plan_options,
+            cloud_commands.plan,
+        ),
+        Command(
+            "image",
+            "build and push the step image, if ECR does not have it",
+            cloud_commands.environment_options,
+            cloud_commands.image,
+        ),
+        Command(
+            "upsert",
+            "create or update the pipeline, if it has changed",
+            cloud_commands.environment_options,
+            cloud_commands.upsert,
+        ),
+        Command(
+            "destroy",
+            "take an environment down; data and models stay",
+            cloud_commands.destroy_options,
+            cloud_commands.destroy,
+        ),
         Command(
             "upload",
             "a data file of a period, which the next execution trains on",

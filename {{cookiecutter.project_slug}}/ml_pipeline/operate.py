@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import costs, executions, graph, results, runs, summary
+from ml_pipeline import costs, executions, graph, infrastructure, results, runs, summary
 from ml_pipeline.display import ENDED, line
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
@@ -26,7 +26,7 @@ def start(values: dict[str, str], settings: Settings) -> int:
     execution_id = arn.rpartition("/")[2]
     print(f"started {execution_id}: {arn}")
     print(f"its jobs: {console(settings)} (the execution itself: SageMaker Studio, Pipelines)")
-    print(f"watch it: {summary.COMMAND} status {execution_id} {_env(settings)} --follow")
+    print(f"watch it: {summary.COMMAND} status {execution_id} {infrastructure.options(settings)} --follow")
     return 0
 
 
@@ -73,8 +73,8 @@ def fetch(arn: str, settings: Settings) -> int:
     execution_id, now = arn.rpartition("/")[2], executions.status(arn)
     if now not in ENDED:
         raise InputError(
-            f"execution {execution_id} is {now}: fetch it once it has ended "
-            f"(`{summary.COMMAND} status {execution_id} {_env(settings)} --follow` waits for that)"
+            f"execution {execution_id} is {now}: fetch it once it has ended (`{summary.COMMAND} status "
+            f"{execution_id} {infrastructure.options(settings)} --follow` waits for that)"
         )
     from ml_pipeline import report
 
@@ -97,8 +97,3 @@ def _steps(arn: str) -> dict[str, Any]:
     client = boto3.client("sagemaker")
     answer = client.describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)
     return graph.needs(json.loads(answer["PipelineDefinition"]))
-
-
-def _env(settings: Settings) -> str:
-    """The options that name the environment."""
-    return f"--env {settings.env}" + (f" --suffix {settings.suffix}" if settings.suffix else "")

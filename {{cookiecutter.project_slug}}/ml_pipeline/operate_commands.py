@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
 
 from ml_pipeline import parameters
-from ml_pipeline.errors import InputError
+from ml_pipeline.errors import CloudError, InputError
 from ml_pipeline.settings import Settings
 
 
@@ -32,6 +36,28 @@ def connected(chosen: Namespace) -> Settings:
     return cloud.connect(cloud.settings_of(chosen.env, chosen.suffix))
 
 
+def in_the_cloud(call: Callable[..., int]) -> Callable[..., int]:
+    """The call, with what AWS refuses told in one line; then the exit code is 1."""
+
+    @wraps(call)
+    def called(*given: Any) -> int:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return call(*given)
+        except (CloudError, BotoCoreError) as error:
+            return _failed(str(error))
+        except ClientError as error:
+            return _failed(f"AWS refuses {error.operation_name}: {error.response['Error']['Message']}")
+
+    return called
+
+
+def _failed(reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 1
+
+
 def upload_options(parser: ArgumentParser) -> None:
     parser.description = (
         "Checks a file as `run` does and uploads it to raw/<period>/; an execution that is given no data "
@@ -43,6 +69,7 @@ def upload_options(parser: ArgumentParser) -> None:
     parser.add_argument("--replace", action="store_true", help="take the place of a period that is complete")
 
 
+@in_the_cloud
 def upload(chosen: Namespace) -> int:
     from ml_pipeline import cloud, periods, source
 
@@ -79,6 +106,7 @@ def assignments(texts: list[str]) -> dict[str, str]:
     return values
 
 
+@in_the_cloud
 def start(chosen: Namespace) -> int:
     values = assignments(chosen.set)
     settings = connected(chosen)
@@ -102,6 +130,7 @@ def status_options(parser: ArgumentParser) -> None:
     parser.add_argument("--follow", action="store_true", help="until it has ended")
 
 
+@in_the_cloud
 def status(chosen: Namespace) -> int:
     settings = connected(chosen)
     from ml_pipeline import executions, operate
@@ -115,6 +144,7 @@ def stop_options(parser: ArgumentParser) -> None:
     env_option(parser)
 
 
+@in_the_cloud
 def stop(chosen: Namespace) -> int:
     settings = connected(chosen)
     from ml_pipeline import executions, operate
@@ -128,6 +158,7 @@ def fetch_options(parser: ArgumentParser) -> None:
     env_option(parser)
 
 
+@in_the_cloud
 def fetch(chosen: Namespace) -> int:
     settings = connected(chosen)
     from ml_pipeline import executions, operate
@@ -135,6 +166,7 @@ def fetch(chosen: Namespace) -> int:
     return operate.fetch(executions.find(chosen.execution, settings), settings)
 
 
+@in_the_cloud
 def logs(chosen: Namespace) -> int:
     """What a step printed in the cloud; `logs` without --env is of the runs on this machine."""
     settings = connected(chosen)
@@ -146,6 +178,7 @@ def logs(chosen: Namespace) -> int:
     return 0
 
 
+@in_the_cloud
 def decide(chosen: Namespace, status: str) -> int:
     settings = connected(chosen)
     from ml_pipeline import versions
@@ -165,6 +198,7 @@ def promote_options(parser: ArgumentParser) -> None:
     parser.add_argument("--env", metavar="ENV", help="where the version is (default: the one before --to)")
 
 
+@in_the_cloud
 def promote(chosen: Namespace) -> int:
     from ml_pipeline import cloud, promote
 
@@ -181,6 +215,7 @@ def smoke_options(parser: ArgumentParser) -> None:
     env_option(parser)
 
 
+@in_the_cloud
 def smoke(chosen: Namespace) -> int:
     if chosen.env != "dev":
         raise InputError(f"smoke works in dev alone, got --env {chosen.env}")

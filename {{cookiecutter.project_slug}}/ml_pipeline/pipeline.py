@@ -23,6 +23,7 @@ from sagemaker.mlops.workflow.retry import (
     StepRetryPolicy,
 )
 
+from ml_pipeline import isolation
 from ml_pipeline.parameters import train_parameters
 from ml_pipeline.record import recorded
 from ml_pipeline.settings import Settings
@@ -44,7 +45,9 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
     execution = ExecutionVariables.PIPELINE_EXECUTION_ID
 
     def box(function: Callable[..., dict[str, Any]], **options: Any) -> Callable[..., Any]:
-        return step(**(_machine(settings, function.__name__) | options))(recorded(function))
+        options = _machine(settings, function.__name__) | options
+        options |= isolation.function_step(settings, options["instance_type"])
+        return step(**options)(recorded(function))
 
     processed = box(process)(parameters["RawDataUri"], parameters["TriggerReason"], execution, settings)
     tuned = box(tune)(processed["xgboost_uri"], processed["feature_spec_uri"], execution, settings)

@@ -11,10 +11,10 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ml_pipeline import executions, images, versions
+from ml_pipeline import executions, image_copy, versions
 from ml_pipeline.cloud import CLOUD
-from ml_pipeline.errors import InputError
-from ml_pipeline.images import Repository
+from ml_pipeline.errors import CloudError, InputError
+from ml_pipeline.image_copy import Repository
 from ml_pipeline.settings import FILE, Settings
 from ml_pipeline.storage import split_uri
 from ml_pipeline.summary import COMMAND
@@ -31,7 +31,7 @@ KEPT = (  # of DescribeModelPackage: what CreateModelPackage takes over as it is
 SESSION_SECONDS = 3600
 
 
-class PromotionFailed(RuntimeError):
+class PromotionFailed(CloudError):
     """An object that did not arrive as it was, or that is there with other bytes."""
 
 
@@ -86,7 +86,7 @@ def _copied(arn: str, package: dict[str, Any], source: Place, target: Place) -> 
     """Version in the target's group, after image and objects are there."""
     container = package["InferenceSpecification"]["Containers"][0]
     repository, _, tag = container["Image"].partition("/")[2].partition(":")
-    digest = images.copy(
+    digest = image_copy.copy(
         Repository(source.client("ecr"), repository),
         Repository(target.client("ecr"), target.settings.prefix),
         tag,

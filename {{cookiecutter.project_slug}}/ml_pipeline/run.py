@@ -31,19 +31,17 @@ class Request:
 
 def run(request: Request, settings: Settings) -> int:
     """Exit code of one local execution: 0 Succeeded, 1 Failed or Stopped."""
-    print(f"compiling {settings.prefix}-train and starting a local AWS for it ...", flush=True)
+    print(f"starting a local AWS for {settings.prefix}-train ...", flush=True)
     with tempfile.TemporaryDirectory() as empty:
         state = Path(empty) if request.fresh else STATE
         with LocalAws(state, settings.region) as aws:
-            from ml_pipeline import executions, upsert  # loads the SDK while the server comes up
+            from ml_pipeline import executions, upsert
 
             aws.connect()
-            settings = upsert.resolved(settings, ACCOUNT)
+            settings = upsert.located(settings, ACCOUNT)
             prepare(settings)
-            text = upsert.compiled(settings)
-            definition = json.loads(text)
+            definition = json.loads(upsert.upsert(settings).definition)
             selection = _selection(request.rerun, definition)
-            upsert.upsert(settings, text)
             name, values = f"{settings.prefix}-train", _parameters(request, definition, settings)
             arn = executions.start(name, values, selection)
             return _followed(arn, list(graph.needs(definition)), settings, not request.fresh)
@@ -71,13 +69,13 @@ def _renew(package_arn: str) -> None:
             results.write_package(package_arn, folder)
 
 
-def definition(settings: Settings) -> int:
+def definition(settings: Settings, account: str = ACCOUNT) -> int:
     """Prints the compiled pipeline definition; compiling uploads, so it goes to a server of its own."""
     with tempfile.TemporaryDirectory() as folder, LocalAws(Path(folder), settings.region) as aws:
         from ml_pipeline import upsert
 
         aws.connect()
-        settings = upsert.resolved(settings, ACCOUNT)
+        settings = upsert.resolved(settings, account)
         prepare(settings)
         print(json.dumps(json.loads(upsert.compiled(settings)), indent=1))
         return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from ml_pipeline import schedule
 from ml_pipeline.errors import InputError
 from ml_pipeline.names import (
     BETTER_HIGH,
@@ -477,6 +478,20 @@ def _check_between_sections(settings: Settings) -> None:
         _refuse("balanced", "none, since a regression has no classes", "train.class_weight")
     if settings.gate.bias and not data.facets:
         _refuse([], "at least one column, since [gate.bias] sets bounds", "data.facets")
+    _check_schedule(settings.schedule)
+
+
+def _check_schedule(section: Schedule) -> None:
+    for key, expression in (("train", section.train), ("score", section.score)):
+        try:
+            if expression:
+                schedule.check(expression)
+        except ValueError as error:
+            _refuse(expression, f"what EventBridge Scheduler takes ({error})", f"schedule.{key}")
+    try:
+        schedule.check_timezone(section.timezone)
+    except ValueError as error:
+        _refuse(section.timezone, f"what EventBridge Scheduler takes ({error})", "schedule.timezone")
 
 
 def _at_least(value: int, name: str, floor: int, floor_name: str, section: str) -> None:

@@ -14,9 +14,7 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import costs, executions, graph, images, source, storage, upsert
-from ml_pipeline.errors import InputError
-from ml_pipeline.images import Repository
+from ml_pipeline import costs, executions, graph, infrastructure, preflight, source, storage, upsert
 from ml_pipeline.local import PROJECT
 from ml_pipeline.recording import Difference, Recording, differences, record
 from ml_pipeline.settings import Settings
@@ -24,6 +22,8 @@ from ml_pipeline.settings import Settings
 SMALLEST = "ml.m5.large"  # the smallest that training, tuning, processing and transform jobs all take
 ROUNDS, TRIALS, SAMPLES = 20, 2, 20
 LOCAL_SECONDS = 600
+# What the local execution is told of the one in the cloud, beside settings.toml.
+SHARED = ("env", "suffix", "subnets", "security_groups", "kms_key_arn")
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,9 @@ class Smoked:
 
 def smoke(settings: Settings) -> int:
     """Runs each pipeline, writes smoke-<time>.json and .md: 1 when an execution in the cloud failed."""
-    settings = small(upsert.resolved(settings, settings.account))
+    settings = small(infrastructure.with_outputs(upsert.resolved(settings, settings.account)))
     data = source.local_file(settings.data.file)
-    repository = Repository(boto3.client("ecr"), settings.prefix)
-    if not images.holds(repository, settings.image_tag):
-        raise InputError(
-            f"repository {settings.prefix} has no image {settings.image_tag}, which is made of this code: "
-            f"`python -m ml_pipeline deploy --env {settings.env}` builds and pushes it"
-        )
+    preflight.image(settings)
     smoked = []
     for pipeline in PIPELINES:
         arn = execute(pipeline, settings, data)
@@ -122,7 +117,7 @@ def execute(pipeline: Pipeline, settings: Settings, data: Path) -> str:
     if client.list_pipelines(PipelineNamePrefix=name)["PipelineSummaries"]:
         client.update_pipeline(**request)  # left by a smoke that failed
     else:
-        tags = {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
+        tags = infrastructure.tags(settings)
         client.create_pipeline(**request, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     data_uri = (
         f"s3://{settings.bucket}/smoke/{data.name}"  # not below raw/, where it would be the newest data
@@ -144,7 +139,8 @@ def _local(pipeline: str, settings: Settings) -> Recording:
     """The recording of the same execution on a local AWS, in a process from which no request leaves."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "recording.json")
-        options = [pipeline, str(path), settings.env, *([settings.suffix] if settings.suffix else [])]
+        same = {name: getattr(settings, name) for name in SHARED}
+        options = [pipeline, str(path), json.dumps(same)]
         command = [sys.executable, "-m", "ml_pipeline.smoke_local", *options]
         subprocess.run(command, cwd=PROJECT, check=True, timeout=LOCAL_SECONDS, stdout=subprocess.DEVNULL)
         return Recording(**json.loads(path.read_text(encoding="utf-8")))

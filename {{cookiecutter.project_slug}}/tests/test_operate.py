@@ -11,10 +11,10 @@ import pytest
 from botocore.validate import ParamValidator
 from conftest import ACCOUNT, REGION
 
-from ml_pipeline import costs, images, operate, promote, recording, secrets, storage, upload
+from ml_pipeline import costs, image_copy, operate, promote, recording, secrets, storage, upload
 from ml_pipeline.costs import Expectation, Usage
 from ml_pipeline.errors import InputError
-from ml_pipeline.images import Repository
+from ml_pipeline.image_copy import Repository
 from ml_pipeline.recording import Difference, Recording
 
 PRICES = {"ml.m5.large": 0.36, "ml.m5.xlarge": 0.72}
@@ -212,11 +212,11 @@ def test_a_tag_that_is_another_image_in_the_target_is_refused(bucket):
         text = json.dumps({"schemaVersion": 2, "mediaType": kind, "layers": [{"digest": name}]})
         client.put_image(repositoryName=name, imageManifest=text, imageTag="abc")
     with pytest.raises(InputError, match=r"other:abc is another image .* than one:abc"):
-        images.copy(Repository(client, "one"), Repository(client, "other"), "abc")
+        image_copy.copy(Repository(client, "one"), Repository(client, "other"), "abc")
     with pytest.raises(InputError, match="repository one has no image xyz"):
-        images.copy(Repository(client, "one"), Repository(client, "other"), "xyz")
+        image_copy.copy(Repository(client, "one"), Repository(client, "other"), "xyz")
     with pytest.raises(InputError, match="no image repository third"):
-        images.copy(Repository(client, "one"), Repository(client, "third"), "abc")
+        image_copy.copy(Repository(client, "one"), Repository(client, "third"), "abc")
 
 
 def recorded(**answer: object) -> Recording:

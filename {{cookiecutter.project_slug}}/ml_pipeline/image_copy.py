@@ -9,7 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ml_pipeline.errors import InputError
+from ml_pipeline.errors import CloudError, InputError
 
 MEDIA_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -22,7 +22,7 @@ CHUNK_BYTES = 2**20
 DOWNLOAD_SECONDS = 60  # without a byte
 
 
-class CopyFailed(RuntimeError):
+class CopyFailed(CloudError):
     """What arrived is not what was sent."""
 
 
@@ -55,11 +55,6 @@ def copy(source: Repository, target: Repository, tag: str) -> str:
     if arrived != digest:
         raise CopyFailed(f"{target.name}:{tag} arrived as {arrived}, was sent as {digest}")
     return digest
-
-
-def holds(repository: Repository, tag: str) -> bool:
-    """Whether the repository has an image of that tag."""
-    return _found(repository, {"imageTag": tag}) is not None
 
 
 def _copy(source: Repository, target: Repository, image: dict[str, Any], named: dict[str, str]) -> None:
@@ -132,9 +127,12 @@ def _copy_layer(source: Repository, target: Repository, digest: str) -> None:
 def _download(url: str, layer: BinaryIO, digest: str) -> None:
     """Writes the bytes at a presigned address. Raises CopyFailed when they are not those of the digest."""
     found = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:
-        while chunk := answer.read(CHUNK_BYTES):
-            found.update(chunk)
-            layer.write(chunk)
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:
+            while chunk := answer.read(CHUNK_BYTES):
+                found.update(chunk)
+                layer.write(chunk)
+    except OSError as error:
+        raise CopyFailed(f"layer {digest} cannot be read: {error}") from None
     if f"sha256:{found.hexdigest()}" != digest:
         raise CopyFailed(f"layer {digest} was read as sha256:{found.hexdigest()}")
