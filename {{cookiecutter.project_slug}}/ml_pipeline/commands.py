@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_pipeline import cloud_commands, listing, parameters, rerun, runs, settings
+from ml_pipeline import cloud_commands, listing, operate_commands, rerun, runs, settings
 from ml_pipeline.errors import InputError
 from ml_pipeline.rerun import Rerun
 
@@ -32,10 +32,7 @@ def _run_options(parser: ArgumentParser) -> None:
         metavar="FILE",
         help=".csv or .parquet, or s3://bucket/key (default: file in settings.toml, [data])",
     )
-    names = ", ".join(parameter.name for parameter in parameters.train_parameters("bucket"))
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a pipeline parameter: {names}"
-    )
+    operate_commands.set_option(parser)
     parser.add_argument(
         "--from", dest="step", metavar="STEP", help="run STEP and what follows it, keep what came before"
     )
@@ -54,7 +51,7 @@ def _of_option(parser: ArgumentParser, meaning: str, default: str = "latest") ->
 
 def _run(chosen: Namespace) -> int:
     wanted = settings.load("local")
-    values = _assignments(chosen.set)
+    values = operate_commands.assignments(chosen.set)
     again = _rerun(chosen, values)
     given = chosen.data or ("" if again else wanted.data.file)
     from ml_pipeline import run, source
@@ -78,12 +75,6 @@ def _rerun(chosen: Namespace, values: dict[str, str]) -> Rerun | None:
         )
     new_data = "--data" if chosen.data else "--set RawDataUri" if "RawDataUri" in values else ""
     return rerun.prepared(chosen.step, chosen.of or "latest", new_data)
-
-
-def _assignments(texts: list[str]) -> dict[str, str]:
-    values = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
-    parameters.check(values, parameters.train_parameters("bucket"))
-    return values
 
 
 def _step_options(parser: ArgumentParser) -> None:
@@ -121,10 +112,26 @@ def _serve(chosen: Namespace) -> int:
 
 def _logs_options(parser: ArgumentParser) -> None:
     parser.add_argument("step", metavar="STEP", help="such as Train")
-    _of_option(parser, "the run")
+    _of_option(parser, "the run on this machine")
+    parser.add_argument(
+        "execution", nargs="?", metavar="EXECUTION", help="with --env: the execution (default: the newest)"
+    )
+    operate_commands.cloud_or_local_options(parser)
+    parser.add_argument("--follow", action="store_true", help="with --env: until the step has ended")
 
 
 def _logs(chosen: Namespace) -> int:
+    if chosen.env:
+        if chosen.of:
+            raise InputError(
+                f"--of {chosen.of} names a run on this machine: with --env write its id after STEP"
+            )
+        return operate_commands.logs(chosen)
+    if chosen.execution or chosen.follow:
+        given = chosen.execution or "--follow"
+        raise InputError(
+            f"{given} is for executions in the cloud: add --env ENV, or name a local run with --of"
+        )
     print(listing.log(chosen.step, runs.find(chosen.of or "latest")), end="")
     return 0
 
@@ -178,21 +185,24 @@ def _clean(chosen: Namespace) -> int:
 
 def _version_option(parser: ArgumentParser) -> None:
     parser.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
+    operate_commands.cloud_or_local_options(parser)
 
 
 def _approve(chosen: Namespace) -> int:
-    return _decide(chosen.version, "Approved")
+    return _decide(chosen, "Approved")
 
 
 def _reject(chosen: Namespace) -> int:
-    return _decide(chosen.version, "Rejected")
+    return _decide(chosen, "Rejected")
 
 
-def _decide(version: int, status: str) -> int:
+def _decide(chosen: Namespace, status: str) -> int:
+    if chosen.env:
+        return operate_commands.decide(chosen, status)
     wanted = settings.load("local")
     from ml_pipeline import run
 
-    return run.decide(version, status, wanted)
+    return run.decide(chosen.version, status, wanted)
 
 
 def _report_options(parser: ArgumentParser) -> None:
@@ -302,6 +312,45 @@ GROUPS = {
             "take an environment down; data and models stay",
             cloud_commands.destroy_options,
             cloud_commands.destroy,
+        ),
+        Command(
+            "upload",
+            "a data file of a period, which the next execution trains on",
+            operate_commands.upload_options,
+            operate_commands.upload,
+        ),
+        Command(
+            "start",
+            "start the training pipeline: expected time, cost, and where to look",
+            operate_commands.start_options,
+            operate_commands.start,
+        ),
+        Command(
+            "status",
+            "the steps of an execution; --follow until it has ended",
+            operate_commands.status_options,
+            operate_commands.status,
+        ),
+        Command(
+            "stop", "stop an execution and its jobs", operate_commands.stop_options, operate_commands.stop
+        ),
+        Command(
+            "fetch",
+            "an execution's results and report, into runs/",
+            operate_commands.fetch_options,
+            operate_commands.fetch,
+        ),
+        Command(
+            "promote",
+            "a version into the next environment; approve, reject and logs take --env",
+            operate_commands.promote_options,
+            operate_commands.promote,
+        ),
+        Command(
+            "smoke",
+            "one execution on the smallest machines, held against the local AWS",
+            operate_commands.smoke_options,
+            operate_commands.smoke,
         ),
     ),
     "in CI": (
