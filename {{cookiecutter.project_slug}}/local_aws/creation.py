@@ -1,6 +1,5 @@
 """Creation of jobs and models: their first record, and the rules that the service model does not hold."""
 
-import time
 from typing import TYPE_CHECKING
 
 from local_aws.resources import KINDS, Kind, found, new_record, page
@@ -73,7 +72,8 @@ def _first_training(api: "SageMaker", request: dict) -> dict:
     _check_spot("CreateTrainingJob", request, stopping)
     output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
     model = f"{output}/{request['TrainingJobName']}/output/model.tar.gz"
-    started = {"Status": "Starting", "StartTime": time.time(), "StatusMessage": "Starting the training job"}
+    now, message = api.clock.now(), "Starting the training job"
+    started = {"Status": "Starting", "StartTime": now, "StatusMessage": message}
     return {
         "SecondaryStatus": "Starting",
         "SecondaryStatusTransitions": [started],

@@ -113,6 +113,9 @@ class Run:
                 self.state.changed.wait()
             self._end(records)
 
+    def _now(self) -> float:
+        return self.api.clock.now(self.record)
+
     def _records(self) -> dict[str, dict]:
         return {record["StepName"]: record for record in self.state.find(STEP, _execution=self.arn)}
 
@@ -137,7 +140,7 @@ class Run:
         record = {
             "StepName": step.name,
             "StepStatus": "Starting",
-            "StartTime": time.time(),
+            "StartTime": self._now(),
             "AttemptCount": before + 1,
             "_execution": self.arn,
             "_type": step.type,
@@ -159,7 +162,7 @@ class Run:
         try:
             end = self._outcome(step)
         finally:
-            self.state.update(STEP, self._key(step), EndTime=time.time(), **end)
+            self.state.update(STEP, self._key(step), EndTime=self._now(), **end)
 
     def _outcome(self, step: Step) -> dict[str, object]:
         perform = {"Condition": self._condition, "Fail": self._fail}.get(step.type, self._job)
@@ -255,7 +258,7 @@ class Run:
     def _scope(self, more: dict[str, str] | None = None) -> Scope:
         variables = {
             "StartDateTime": _iso(self.record["CreationTime"]),
-            "CurrentDateTime": _iso(time.time()),
+            "CurrentDateTime": _iso(self._now()),
             "PipelineName": self.record["_pipeline"],
             "PipelineArn": self.record["PipelineArn"],
             "PipelineExecutionId": self.id,
@@ -287,7 +290,7 @@ class Run:
         failed = [record for record in records.values() if record["StepStatus"] in ("Failed", "Stopped")]
         status = "Stopped" if self.stopping() else "Failed" if failed else "Succeeded"
         reason = "; ".join(map(_reason, failed))[:MAX_EXECUTION_REASON] if status == "Failed" else None
-        now = {"LastModifiedTime": time.time(), "EndTime": time.time()}
+        now = {"LastModifiedTime": self._now(), "EndTime": self._now()}
         self.state.update(EXECUTION, self.arn, PipelineExecutionStatus=status, FailureReason=reason, **now)
 
 

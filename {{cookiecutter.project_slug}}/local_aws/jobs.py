@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,14 @@ class Run:
     def record(self) -> dict:
         return self.api.state.get(self.kind, self.name)
 
+    def now(self) -> float:
+        return self.api.clock.now(self._created)
+
+    @cached_property
+    def _created(self) -> dict:
+        """The record as it was first read: on which clock the job runs does not change."""
+        return self.record
+
     @property
     def root(self) -> Path:
         return self.api.state.folder / "jobs" / self.name
@@ -72,11 +81,11 @@ class Run:
         return self.api.state.folder / "logs" / f"{self.name}.log"
 
     def update(self, **fields: object) -> None:
-        self.api.state.update(self.kind, self.name, LastModifiedTime=time.time(), **fields)
+        self.api.state.update(self.kind, self.name, LastModifiedTime=self.now(), **fields)
 
     def enter(self, status: str, message: str, **fields: object) -> None:
         """Ends the present secondary status of a training job and begins another."""
-        now = time.time()
+        now = self.now()
         transitions = self.record["SecondaryStatusTransitions"]
         transitions[-1].setdefault("EndTime", now)
         begun = {"Status": status, "StartTime": now, "StatusMessage": message}
@@ -199,7 +208,7 @@ def _attempts(run: Run, module: str, watch: Watch) -> End:
     record = run.record
     retries = record.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
     faults = ("internal_error", "interrupt") if record["EnableManagedSpotTraining"] else ("internal_error",)
-    run.update(TrainingStartTime=time.time())
+    run.update(TrainingStartTime=run.now())
     while True:
         run.enter("Downloading", "Downloading input data")
         layout.empty_folder(run.root)
@@ -254,14 +263,14 @@ def _seconds_left(run: Run) -> float:
     """Of MaxRuntimeInSeconds, which all containers of a job share."""
     record = run.record
     started = record["TrainingStartTime" if run.kind == "TrainingJob" else "ProcessingStartTime"]
-    return record["StoppingCondition"]["MaxRuntimeInSeconds"] - (time.time() - started)
+    return record["StoppingCondition"]["MaxRuntimeInSeconds"] - (run.now() - started)
 
 
 def _finish_training(run: Run, end: End, module: str) -> None:
     record = run.record
     run.enter("Uploading", "Uploading generated training model")
     _upload_results(run, record)
-    seconds = max(1, math.ceil(time.time() - record["TrainingStartTime"]))
+    seconds = max(1, math.ceil(run.now() - record["TrainingStartTime"]))
     run.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
     if end.cause == "stop":
         _end(run, "Stopped")
@@ -299,7 +308,7 @@ def _process(run: Run) -> None:
             f"the local AWS runs processing jobs on sagemaker-clarify-processing only, got {uri!r}"
         )
     log = _open_log(run, "ProcessingJobs")
-    run.update(ProcessingStartTime=time.time())
+    run.update(ProcessingStartTime=run.now())
     layout.empty_folder(run.root)
     layout.lay_out_processing(s3, record, run.root)
     end = _contain(run, module, log.pump, ())
@@ -369,6 +378,6 @@ def _end(run: Run, status: str, reason: str = "", secondary: str = "") -> None:
     fields = {f"{run.kind}Status": status} | ({"FailureReason": reason} if reason else {})
     if run.kind == "TrainingJob":
         last = secondary or status
-        run.enter(last, reason or MESSAGES[last], TrainingEndTime=time.time(), **fields)
+        run.enter(last, reason or MESSAGES[last], TrainingEndTime=run.now(), **fields)
     else:
-        run.update(ProcessingEndTime=time.time(), **fields)
+        run.update(ProcessingEndTime=run.now(), **fields)

@@ -1,7 +1,6 @@
 """SageMaker's operations on the records of `State`."""
 
 import threading
-import time
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from local_aws import (
     transform,
     tuning,
 )
+from local_aws.events import Events
+from local_aws.events.clock import Clock
 from local_aws.images import Images, load_images
 from local_aws.resources import JOBS, KINDS, RUNNING
 from local_aws.state import State
@@ -85,6 +86,7 @@ class SageMaker:
 
     def __init__(self, state: State, endpoint: str, account: str, region: str) -> None:
         self.state, self.endpoint, self.account, self.region = state, endpoint, account, region
+        self.clock, self.events = Clock(), Events(self)
         self._clients: dict[str, Any] = {}
         self._clients_lock = threading.Lock()
 
@@ -113,6 +115,12 @@ class SageMaker:
         return session.client(service, endpoint_url=self.endpoint, config=config)
 
     @cached_property
+    def iam(self):
+        from local_aws.iam import Iam
+
+        return Iam(self.account, self.region)
+
+    @cached_property
     def images(self) -> Images:
         """The table of images that can run: those of `pyproject.toml` in the working directory, and AWS's."""
         return load_images(Path("pyproject.toml"))
@@ -126,12 +134,12 @@ class SageMaker:
             for name in self.state.names(kind.name):
                 record = self.state.get(kind.name, name)
                 if record[kind.status] in RUNNING:
-                    self.state.update(kind.name, name, **_interrupted(kind, record))
+                    self.state.update(kind.name, name, **_interrupted(self, kind, record))
 
 
-def _interrupted(kind: resources.Kind, record: dict) -> dict:
+def _interrupted(api: SageMaker, kind: resources.Kind, record: dict) -> dict:
     status = "Stopped" if record[kind.status] == "Stopping" else "Failed"
-    now = time.time()
+    now = api.clock.now(record)
     fields = {kind.status: status, "FailureReason": INTERRUPTED, "LastModifiedTime": now}
     if kind.ended:
         fields[kind.ended] = now

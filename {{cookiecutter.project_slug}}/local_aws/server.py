@@ -23,10 +23,11 @@ from local_aws.objects import FileS3
 from local_aws.sagemaker import ApiError, SageMaker
 
 JSON = "application/x-amz-json-1.1"
-BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "sts", "tagging")
+BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "sns", "sqs", "sts", "tagging")
 FAULTS = "/local-aws/faults"
 LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
-ANSWERED = ("sagemaker", "s3", *BY_MOTO)
+CLOCK, DELIVERIES = "/local-aws/clock", "/local-aws/deliveries"
+ANSWERED = ("sagemaker", "s3", "scheduler", *BY_MOTO)
 
 
 class Handler(MotoRequestHandler):
@@ -58,10 +59,16 @@ class Front:
             return self.s3
         if environ.get("HTTP_X_AMZ_TARGET") == LOG_STREAMS:
             self._restore_log(environ)
+        if service == "scheduler":
+            return self._events(environ, "scheduler")
+        if service in ("events", "monitoring"):
+            self.api.events.install(service)
         if service in BY_MOTO:
             return self.moto
         if service is None and environ["PATH_INFO"] == FAULTS:
             return self._faults(environ)
+        if service is None and environ["PATH_INFO"] in (CLOCK, DELIVERIES):
+            return self._events(environ, "own")
         return _refusal(environ, service)
 
     def _sagemaker(self, environ: dict) -> Response:
@@ -87,6 +94,11 @@ class Front:
         if job not in self._asked and path.exists():
             self._asked.add(job)
             joblog.restore(self.api.client("logs"), asked["logGroupName"], job, path)
+
+    def _events(self, environ: dict, part: str) -> Response:
+        from local_aws.events import http  # not needed by most runs
+
+        return getattr(http, part)(self.api, environ)
 
     def _faults(self, environ: dict) -> Response:
         """POST orders a fault (see faults.py), DELETE forgets all."""

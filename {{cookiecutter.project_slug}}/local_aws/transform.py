@@ -163,7 +163,7 @@ def _work(api: "SageMaker", name: str) -> None:
     except (ApiError, TransferError, ClientError, tarfile.TarError) as error:
         reason = f"ClientError: {error}"
     finally:
-        now = time.time()
+        now = api.clock.now(api.state.get(KIND, name))
         ended = {
             "TransformEndTime": now,
             "LastModifiedTime": now,
@@ -186,7 +186,7 @@ class Job:
 
     def run(self) -> None:
         """Returns when every object has its output; JobFailed names the first that has none."""
-        self.state.update(KIND, self.name, TransformStartTime=time.time())
+        self.state.update(KIND, self.name, TransformStartTime=self.api.clock.now(self.record))
         layout.empty_folder(self.root)
         keys = list(list_keys(self.s3, self.uri))
         if not keys:
