@@ -4,7 +4,7 @@ import threading
 import time
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -25,6 +25,9 @@ from local_aws.images import Images, load_images
 from local_aws.resources import JOBS, KINDS, RUNNING
 from local_aws.state import State
 from local_aws.validation import ApiError, operation_model, request_problems
+
+if TYPE_CHECKING:
+    from local_aws.iam import Iam
 
 __all__ = ["ApiError", "SageMaker"]
 
@@ -83,8 +86,11 @@ class SageMaker:
     # By way of the API modules call one another that could not all import one another.
     definition, executions, jobs, transform, tuning = definition, executions, jobs, transform, tuning
 
-    def __init__(self, state: State, endpoint: str, account: str, region: str) -> None:
+    def __init__(
+        self, state: State, endpoint: str, account: str, region: str, enforce_iam: bool = False
+    ) -> None:
         self.state, self.endpoint, self.account, self.region = state, endpoint, account, region
+        self.enforce_iam = enforce_iam
         self._clients: dict[str, Any] = {}
         self._clients_lock = threading.Lock()
 
@@ -111,6 +117,13 @@ class SageMaker:
         session = boto3.Session(ACCESS_KEY, "local", region_name=self.region)
         config = Config(proxies={}, max_pool_connections=50, s3={"addressing_style": "path"})
         return session.client(service, endpoint_url=self.endpoint, config=config)
+
+    @cached_property
+    def iam(self) -> "Iam":
+        """Imported when first needed: with moto's part of it, it would delay the start."""
+        from local_aws.iam import Iam
+
+        return Iam(self.account, self.region)
 
     @cached_property
     def images(self) -> Images:
