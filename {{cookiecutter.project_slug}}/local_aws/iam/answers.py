@@ -7,6 +7,8 @@ from werkzeug.wrappers import Response
 
 JSON_CODES = {"AccessDenied": "AccessDeniedException", "ExpiredToken": "ExpiredTokenException"}
 EC2_CODES = {"AccessDenied": "UnauthorizedOperation", "ExpiredToken": "RequestExpired"}
+# JSON services that answer as their older query protocol does, and one of REST.
+ANSWERED_403 = ("scheduler", "sqs", "cloudwatch")
 CBOR_MAP, CBOR_TEXT = 0xA0, 0x60
 
 
@@ -29,7 +31,7 @@ def answer(environ: dict, service: str, refused: Refused) -> Response:
     if environ["PATH_INFO"].startswith("/service/"):
         return _cbor(code, message)
     if "HTTP_X_AMZ_TARGET" in environ or service == "scheduler":
-        return _json(403 if service in ("scheduler", "sqs") else 400, code, message, service)
+        return _json(403 if service in ANSWERED_403 else 400, code, message, service)
     error = f"<Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message>"
     return _xml(f"<ErrorResponse><Error>{error}</Error><RequestId>local</RequestId></ErrorResponse>")
 

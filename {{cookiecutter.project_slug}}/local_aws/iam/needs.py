@@ -15,7 +15,7 @@ from local_aws.iam.conditions import TAGS_KNOWN
 from local_aws.iam.ec2 import ec2_needs
 from local_aws.iam.iam_actions import iam_needs
 from local_aws.iam.identity import Need
-from local_aws.iam.table import FORMS, PASSED, TAGGING
+from local_aws.iam.table import FORMS, PASSED, SAME, TAGGING
 
 PLACE = re.compile(r"\{([^}]+)\}")
 TAG_MEMBERS = ("Tags", "tags", "TagList", "ResourceTags")
@@ -59,11 +59,12 @@ def needs(asked: Asked, tags_of: Tags) -> list[Need]:
 def _own(asked: Asked) -> list[Need]:
     if (asked.service, asked.operation) == ("events", "PutEvents"):
         return list(_events(asked))
-    form = FORMS.get((asked.service, asked.operation))
+    operation = SAME.get((asked.service, asked.operation), asked.operation)
+    form = FORMS.get((asked.service, operation))
     if form is None:
         message = f"the local AWS does not know the permissions that {asked.service}:{asked.operation} needs"
         raise Unreadable(message)
-    action = f"{asked.service}:{asked.operation}"
+    action = f"{asked.service}:{operation}"
     return [Need(action, resource) for resource in _resources(asked, form)]
 
 

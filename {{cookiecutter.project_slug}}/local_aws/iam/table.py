@@ -9,7 +9,7 @@ LOG_GROUP = "log-group:{logGroupName|logGroupIdentifier}:log-stream:"
 LOG_STREAM = LOG_GROUP + "{logStreamName}"
 RULE = "rule/{Name|Rule}"
 REPOSITORY = "repository/{repositoryName|repositoryNames}"
-JOBS = {
+KINDS = {
     "TrainingJob": "training-job",
     "ProcessingJob": "processing-job",
     "TransformJob": "transform-job",
@@ -21,11 +21,11 @@ JOBS = {
 ROWS: dict[str, dict[str, str]] = {
     "sagemaker": {
         **{
-            " ".join(f"{verb}{kind}" for verb in ("Create", "Describe", "Stop", "Update", "Delete")): (
-                f"{path}/{{{kind}Name}}"
-            )
-            for kind, path in JOBS.items()
+            f"Create{kind} Describe{kind} Delete{kind}": f"{path}/{{{kind}Name}}"
+            for kind, path in KINDS.items()
         },
+        **{f"Stop{kind}": f"{path}/{{{kind}Name}}" for kind, path in KINDS.items() if kind.endswith("Job")},
+        "UpdateTrainingJob": "training-job/{TrainingJobName}",
         "ListTrainingJobsForHyperParameterTuningJob": (
             "hyper-parameter-tuning-job/{HyperParameterTuningJobName}"
         ),
@@ -88,8 +88,9 @@ ROWS: dict[str, dict[str, str]] = {
     },
     "sns": {
         "CreateTopic": "{Name}",
-        "DeleteTopic GetTopicAttributes SetTopicAttributes Publish PublishBatch Subscribe": "{TopicArn}",
+        "DeleteTopic GetTopicAttributes SetTopicAttributes Publish Subscribe": "{TopicArn}",
         "ListSubscriptionsByTopic AddPermission RemovePermission ConfirmSubscription": "{TopicArn}",
+        "GetDataProtectionPolicy PutDataProtectionPolicy": "{ResourceArn}",
         "ListTopics ListSubscriptions Unsubscribe GetSubscriptionAttributes SetSubscriptionAttributes": "*",
         "TagResource UntagResource ListTagsForResource": "{ResourceArn}",
     },
@@ -143,6 +144,13 @@ ROWS: dict[str, dict[str, str]] = {
         "GetSessionToken GetAccessKeyInfo DecodeAuthorizationMessage": "*",
         "AssumeRole": "{RoleArn}",
     },
+}
+# Operations whose permission is that of another.
+SAME = {
+    ("sns", "PublishBatch"): "Publish",
+    ("sqs", "SendMessageBatch"): "SendMessage",
+    ("sqs", "DeleteMessageBatch"): "DeleteMessage",
+    ("sqs", "ChangeMessageVisibilityBatch"): "ChangeMessageVisibility",
 }
 # Creation with tags needs this action too.
 TAGGING = {
