@@ -208,6 +208,7 @@ class Run:
         metadata = {DESCRIBED_TYPES.get(kind.name, kind.name): {"Arn": arn}}
         self._update(step, StepStatus="Executing", Metadata=metadata, _job=name)
         if kind.status:
+            self._check_role(f"Describe{kind.name}", {kind.id: name})
             self._await(step, name)
 
     def _create(self, step: Step) -> str:
@@ -217,8 +218,17 @@ class Run:
         name = job_name(step, prefix, self.id, secrets.token_hex(3))
         variables = {member: name} if step.kind in ("TrainingJob", "ProcessingJob") else {}
         request = resolve(step.arguments, self._scope(variables)) | {member: name}
+        self._check_role(f"Create{step.kind}", request)
         self.api.call(f"Create{step.kind}", request)
         return name
+
+    def _check_role(self, operation: str, request: dict) -> None:
+        """JobFailed with --enforce-iam when the pipeline's role may not do this."""
+        if self.api.enforce_iam:
+            try:
+                self.api.roles.check_call(self.record["RoleArn"], operation, request)
+            except ApiError as denied:
+                raise JobFailed(f"ClientError: {denied.message}") from None
 
     def _await(self, step: Step, name: str) -> None:
         """Returns once the job is completed; stops it when the execution is stopped."""
@@ -237,6 +247,7 @@ class Run:
 
     def _stop_job(self, kind: str, name: str) -> None:
         try:
+            self._check_role(f"Stop{kind}", {KINDS[kind].id: name})
             self.api.call(f"Stop{kind}", {KINDS[kind].id: name})
         except ApiError:
             if self.state.get(kind, name)[KINDS[kind].status] in RUNNING:
@@ -282,7 +293,8 @@ class Run:
     def _read(self, uri: str) -> bytes:
         try:
             bucket, key = split_uri(uri)
-            return self.api.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+            s3 = self.api.client("s3", self.record["RoleArn"])
+            return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except (ClientError, TransferError) as error:
             raise Unresolved(f"cannot be read: {error}") from None
 

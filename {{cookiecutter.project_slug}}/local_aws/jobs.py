@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -19,6 +19,7 @@ from local_aws.faults import fault_for, inject, job_fault
 from local_aws.images import CLARIFY, FUNCTION_STEP, XGBOOST, function_step
 from local_aws.joblog import JobLog, Metrics
 from local_aws.transfer import Checkpoints, TransferError, files_below, upload_archive, upload_folder
+from local_aws.validation import ApiError
 
 if TYPE_CHECKING:
     from local_aws.sagemaker import SageMaker
@@ -71,6 +72,10 @@ class Run:
     def _created(self) -> dict:
         """The record as it was first read: on which clock the job runs does not change."""
         return self.record
+
+    def client(self, service: str) -> Any:
+        """A client with the permissions of the job's role."""
+        return self.api.client(service, self.record["RoleArn"])
 
     @property
     def root(self) -> Path:
@@ -149,7 +154,7 @@ def _work(run: Run) -> None:
     flow = FLOWS[run.kind]
     try:
         flow(run)
-    except (layout.Refused, TransferError, ClientError) as error:
+    except (layout.Refused, TransferError, ClientError, ApiError) as error:
         _end(run, "Failed", f"ClientError: {error}")
     except Exception as error:
         _end(run, "Failed", f"InternalServerError: {error!r}")
@@ -189,7 +194,7 @@ class Watch:
 
 
 def _train(run: Run) -> None:
-    record, s3 = run.record, run.api.client("s3")
+    record, s3 = run.record, run.client("s3")
     algorithm = record["AlgorithmSpecification"]
     module = run.api.images.resolve(algorithm["TrainingImage"]).module
     if module == CLARIFY:
@@ -212,7 +217,7 @@ def _attempts(run: Run, module: str, watch: Watch) -> End:
     while True:
         run.enter("Downloading", "Downloading input data")
         layout.empty_folder(run.root)
-        layout.lay_out_training(run.api.client("s3"), record, run.root)
+        layout.lay_out_training(run.client("s3"), record, run.root)
         if watch.saved:
             watch.saved.restore()
         run.enter("Training", "Training image download completed. Training in progress.")
@@ -280,7 +285,7 @@ def _finish_training(run: Run, end: End, module: str) -> None:
         _end(run, "Failed", INTERNAL_ERROR)
     elif end.code:
         _end(run, "Failed", _failure_reason(run.root, end.code))
-    elif module == FUNCTION_STEP and (missing := function_step.missing_result(run.api.client("s3"), record)):
+    elif module == FUNCTION_STEP and (missing := function_step.missing_result(run.client("s3"), record)):
         _end(run, "Failed", _failure_reason(run.root, end.code, missing))
     else:
         _end(run, "Completed")
@@ -288,7 +293,7 @@ def _finish_training(run: Run, end: End, module: str) -> None:
 
 def _upload_results(run: Run, record: dict) -> None:
     """Brings what the container left in model/ and output/data/ to S3."""
-    s3, output = run.api.client("s3"), record["OutputDataConfig"]
+    s3, output = run.client("s3"), record["OutputDataConfig"]
     base = f"{output['S3OutputPath'].rstrip('/')}/{run.name}/output"
     for folder, name in (("model", "model"), ("output/data", "output")):
         if not files_below(run.root / folder):
@@ -300,7 +305,7 @@ def _upload_results(run: Run, record: dict) -> None:
 
 
 def _process(run: Run) -> None:
-    record, s3 = run.record, run.api.client("s3")
+    record, s3 = run.record, run.client("s3")
     uri = record["AppSpecification"]["ImageUri"]
     module = run.api.images.resolve(uri).module
     if module != CLARIFY:
@@ -329,7 +334,7 @@ FLOWS: dict[str, Callable[[Run], None]] = {"TrainingJob": _train, "ProcessingJob
 
 def _open_log(run: Run, group: str) -> JobLog:
     stream = f"{run.name}/{layout.HOST}-{int(time.time())}"
-    return JobLog(run.api.client("logs"), f"/aws/sagemaker/{group}", stream, run.log)
+    return JobLog(run.client("logs"), f"/aws/sagemaker/{group}", stream, run.log)
 
 
 def _checkpoints(run: Run, s3: object) -> Checkpoints | None:
@@ -341,7 +346,8 @@ def _checkpoints(run: Run, s3: object) -> Checkpoints | None:
 
 def _spec(run: Run, module: str) -> container.Spec:
     record = run.record
-    variables = container.environment(run.api.endpoint, run.api.region, run.root)
+    keys = run.api.keys(record["RoleArn"])
+    variables = container.environment(run.api.endpoint, run.api.region, run.root, keys)
     variables |= {
         f"{run.kind[:-3].upper()}_JOB_{part.upper()}": record[f"{run.kind}{part}"] for part in ("Name", "Arn")
     }

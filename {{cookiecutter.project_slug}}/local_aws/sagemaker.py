@@ -3,7 +3,7 @@
 import threading
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -26,6 +26,10 @@ from local_aws.images import Images, load_images
 from local_aws.resources import JOBS, KINDS, RUNNING
 from local_aws.state import State
 from local_aws.validation import ApiError, operation_model, request_problems
+
+if TYPE_CHECKING:
+    from local_aws.iam import Iam
+    from local_aws.iam.jobs import Roles
 
 __all__ = ["ApiError", "SageMaker"]
 
@@ -84,9 +88,12 @@ class SageMaker:
     # By way of the API modules call one another that could not all import one another.
     definition, executions, jobs, transform, tuning = definition, executions, jobs, transform, tuning
 
-    def __init__(self, state: State, endpoint: str, account: str, region: str) -> None:
+    def __init__(
+        self, state: State, endpoint: str, account: str, region: str, enforce_iam: bool = False
+    ) -> None:
         self.state, self.endpoint, self.account, self.region = state, endpoint, account, region
         self.clock, self.events = Clock(), Events(self)
+        self.enforce_iam = enforce_iam
         self._clients: dict[str, Any] = {}
         self._clients_lock = threading.Lock()
 
@@ -102,20 +109,36 @@ class SageMaker:
             raise ApiError(*fault)
         return resources.answer(operation, OPERATIONS[operation](self, request))
 
-    def client(self, service: str) -> Any:
-        """A boto3 client at this server, one for all threads."""
+    def client(self, service: str, role_arn: str | None = None) -> Any:
+        """A boto3 client at this server, one for all threads; with --enforce-iam with the role's permissions."""
+        keys = self.keys(role_arn)
         with self._clients_lock:
-            if service not in self._clients:
-                self._clients[service] = self._new_client(service)
-            return self._clients[service]
+            if (service, *keys) not in self._clients:
+                self._clients[service, *keys] = self._new_client(service, keys)
+            return self._clients[service, *keys]
 
-    def _new_client(self, service: str) -> Any:
-        session = boto3.Session(ACCESS_KEY, "local", region_name=self.region)
+    def keys(self, role_arn: str | None) -> tuple[str, ...]:
+        """Access key, secret and token of a session of the role, or the account's own without --enforce-iam."""
+        if role_arn is None or not self.enforce_iam:
+            return ACCESS_KEY, "local"
+        session = self.roles.session(role_arn)
+        return session.access_key_id, session.secret_access_key, session.session_token
+
+    @cached_property
+    def roles(self) -> "Roles":
+        """With --enforce-iam: what SageMaker may do as a role."""
+        from local_aws.iam.jobs import Roles
+
+        return Roles(self)
+
+    def _new_client(self, service: str, keys: tuple[str, ...]) -> Any:
+        session = boto3.Session(*keys, region_name=self.region)
         config = Config(proxies={}, max_pool_connections=50, s3={"addressing_style": "path"})
         return session.client(service, endpoint_url=self.endpoint, config=config)
 
     @cached_property
-    def iam(self):
+    def iam(self) -> "Iam":
+        """Imported when first needed: with moto's part of it, it would delay the start."""
         from local_aws.iam import Iam
 
         return Iam(self.account, self.region)

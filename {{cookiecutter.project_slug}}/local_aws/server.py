@@ -24,7 +24,8 @@ from local_aws.sagemaker import ApiError, SageMaker
 
 JSON = "application/x-amz-json-1.1"
 BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "sns", "sqs", "sts", "tagging")
-FAULTS = "/local-aws/faults"
+FAULTS, DENIALS = "/local-aws/faults", "/local-aws/denials"
+WEB_IDENTITY = b"AssumeRoleWithWebIdentity"
 LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
 CLOCK, DELIVERIES = "/local-aws/clock", "/local-aws/deliveries"
 ANSWERED = ("sagemaker", "s3", "scheduler", *BY_MOTO)
@@ -52,7 +53,7 @@ class Front:
         return self._application(environ)(environ, start_response)
 
     def _application(self, environ: dict) -> Callable:
-        service = signing_service(environ)
+        service = service_of(environ)
         if service == "sagemaker":
             return self._sagemaker(environ)
         if service == "s3":
@@ -69,6 +70,8 @@ class Front:
             return self._faults(environ)
         if service is None and environ["PATH_INFO"] in (CLOCK, DELIVERIES):
             return self._events(environ, "own")
+        if service is None and environ["PATH_INFO"] == DENIALS:
+            return self._denials(environ)
         return _refusal(environ, service)
 
     def _sagemaker(self, environ: dict) -> Response:
@@ -110,6 +113,26 @@ class Front:
         except (ValueError, re.error) as error:
             return _json_error(400, "ValidationException", str(error))
         return _json(200, {})
+
+    def _denials(self, environ: dict) -> Response:
+        """What was refused so far, oldest first: action, resource, principal, reason. DELETE forgets it."""
+        if environ["REQUEST_METHOD"] == "DELETE":
+            self.api.iam.denials.clear()
+        return _json(200, {"denials": list(self.api.iam.denials)})
+
+
+def service_of(environ: dict) -> str | None:
+    """The service that a request is for; None when it is not signed, and no operation that needs no key."""
+    return signing_service(environ) or ("sts" if _asks_for_first_key(environ) else None)
+
+
+def _asks_for_first_key(environ: dict) -> bool:
+    """Whether this is AssumeRoleWithWebIdentity, which is never signed."""
+    if "HTTP_AUTHORIZATION" in environ or "form" not in environ.get("CONTENT_TYPE", ""):
+        return False
+    body = Request(environ).get_data(parse_form_data=False)
+    environ["wsgi.input"] = BytesIO(body)
+    return WEB_IDENTITY in body
 
 
 def signing_service(environ: dict) -> str | None:
@@ -155,7 +178,7 @@ def _xml_error(status: int, code: str, message: str) -> Response:
     return Response(text, status, content_type="text/xml")
 
 
-def http_server(front: Front, listening: socket.socket) -> BaseWSGIServer:
+def http_server(front: Callable, listening: socket.socket) -> BaseWSGIServer:
     """A server, one thread a request, on a socket that listens already."""
     host, port = listening.getsockname()
     return make_server(host, port, front, threaded=True, request_handler=Handler, fd=listening.fileno())

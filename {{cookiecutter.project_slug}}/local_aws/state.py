@@ -90,7 +90,7 @@ class State:
             self._touch()
 
     def watch(self, watcher: Callable[[str, dict | None, dict], None]) -> None:
-        """Has `watcher(kind, before, after)` called at every change, under the lock: it must not wait or alter."""
+        """Has `watcher(kind, before, after)` called at every change, under the lock: it must not wait."""
         with self.lock:
             self._watchers.append(watcher)
 

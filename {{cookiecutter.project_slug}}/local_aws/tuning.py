@@ -2,7 +2,6 @@
 
 import secrets
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from local_aws.creation import create_job

@@ -1,7 +1,8 @@
-"""CloudWatch alarms: evaluated when metrics arrive and as the clock moves; what a change of state sets off."""
+"""CloudWatch alarms: evaluated when metrics arrive and as the clock moves; what a new state sets off."""
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ MISSING_MODES = ("breaching", "notBreaching", "ignore", "missing")
 ACTIONS_OF = {OK: "OKActions", ALARM: "AlarmActions", NO_DATA: "InsufficientDataActions"}
 # CloudWatch evaluates once a minute: a new alarm, or one that was set by hand, after that long at the latest.
 EVERY_SECONDS = 60
+DAY_SECONDS = 86400
 NOT_SUPPORTED = (
     "ThresholdMetricId",
     "EvaluationCriteria",
@@ -150,9 +152,8 @@ class Alarms:
         with self.api.clock.turn:
             self.found(name)
             if state not in STATES:
-                raise AlarmError(
-                    "ValidationError", f"StateValue must be one of {', '.join(STATES)}, got {state!r}"
-                )
+                message = f"StateValue must be one of {', '.join(STATES)}, got {state!r}"
+                raise AlarmError("ValidationError", message)
             if data is not None and not _is_json(data):
                 raise AlarmError("InvalidFormat", f"StateReasonData must be JSON, got {data!r}")
             self._recheck[name] = self.api.clock.now() + EVERY_SECONDS
@@ -180,7 +181,7 @@ class Alarms:
         return stamped + offset if abs(stamped + offset - now) <= NOW_SECONDS else stamped
 
     def next_due(self) -> float | None:
-        """When the passing of time alone may change an alarm: as a datum enters or leaves one of its periods."""
+        """When time alone may change an alarm: as a datum enters or leaves one of its periods."""
         now = self._evaluated_until
         crossings = [
             moment
@@ -218,7 +219,7 @@ class Alarms:
     def _forget(self, now: float) -> None:
         """Drops samples that no alarm can look at any more: a week is the longest that one may."""
         for metric, samples in self._samples.items():
-            self._samples[metric] = [each for each in samples if each.moment > now - 8 * 86400]
+            self._samples[metric] = [each for each in samples if each.moment > now - 8 * DAY_SECONDS]
 
     def _evaluate(self, name: str) -> None:
         alarm = self.alarms[name]
@@ -324,37 +325,33 @@ def check_actions(request: dict) -> None:
 def metric_rule(request: dict) -> Rule:
     """Raises AlarmError."""
     refuse_unsupported(request)
-    name, periods = request["AlarmName"], request.get("EvaluationPeriods", 0)
-    statistic, period, _ = _stat(request)
-    missing = request.get("TreatMissingData", "missing")
+    if problem := next(_problems(request), None):
+        raise AlarmError("ValidationError", f"{request['AlarmName']}: {problem}")
+    periods = request["EvaluationPeriods"]
     needed = request.get("DatapointsToAlarm", periods)
-    for wrong, problem in (
-        (
-            not 1 <= needed <= periods,
-            f"DatapointsToAlarm must be 1 to EvaluationPeriods ({periods}), got {needed}",
-        ),
-        (
-            missing not in MISSING_MODES,
-            f"TreatMissingData must be one of {', '.join(MISSING_MODES)}, got {missing}",
-        ),
-        (request.get("ComparisonOperator") not in COMPARISONS, "ComparisonOperator is not supported"),
-        ("Threshold" not in request, "Threshold is required"),
-        (
-            statistic not in SIMPLE and not PERCENTILE.fullmatch(str(statistic)),
-            f"statistic {statistic} is not supported",
-        ),
-        (
-            period not in (10, 20, 30) and (period < 60 or period % 60),
-            f"Period must be 10, 20, 30 or n * 60, got {period}",
-        ),
-        (
-            period * periods > (86400 if period < 3600 else 604800),
-            "it looks back more than a day (a week from 1 h on)",
-        ),
-    ):
-        if wrong:
-            raise AlarmError("ValidationError", f"{name}: {problem}")
+    missing = request.get("TreatMissingData", "missing")
     return Rule(request["ComparisonOperator"], request["Threshold"], periods, needed, missing)
+
+
+def _problems(request: dict) -> Iterator[str]:
+    """What is wrong with a metric alarm, one sentence each."""
+    periods, missing = request.get("EvaluationPeriods", 0), request.get("TreatMissingData", "missing")
+    needed = request.get("DatapointsToAlarm", periods)
+    statistic, period, _ = _stat(request)
+    if not 1 <= needed <= periods:
+        yield f"DatapointsToAlarm must be 1 to EvaluationPeriods ({periods}), got {needed}"
+    if missing not in MISSING_MODES:
+        yield f"TreatMissingData must be one of {', '.join(MISSING_MODES)}, got {missing}"
+    if request.get("ComparisonOperator") not in COMPARISONS:
+        yield f"ComparisonOperator must be one of {', '.join(COMPARISONS)}"
+    if "Threshold" not in request:
+        yield "Threshold is required"
+    if statistic not in SIMPLE and not PERCENTILE.fullmatch(statistic):
+        yield f"the local AWS knows the statistics {', '.join(SIMPLE)} and p0 to p100, got {statistic}"
+    if period not in (10, 20, 30) and (period < 60 or period % 60):
+        yield f"Period must be 10, 20, 30 or n * 60, got {period}"
+    if period * periods > (DAY_SECONDS if period < 3600 else 7 * DAY_SECONDS):
+        yield "it looks back more than a day (a week when Period is an hour or more)"
 
 
 def _stat(alarm: dict) -> tuple[str, int, str | None]:

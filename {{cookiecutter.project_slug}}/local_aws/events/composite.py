@@ -59,13 +59,13 @@ class _Parser:
         tests = [self._both()]
         while self._took("OR"):
             tests.append(self._both())
-        return lambda state_of: any([test(state_of) for test in tests])
+        return lambda state_of: any(test(state_of) for test in tests)
 
     def _both(self) -> Test:
         tests = [self._one()]
         while self._took("AND"):
             tests.append(self._one())
-        return lambda state_of: all([test(state_of) for test in tests])
+        return lambda state_of: all(test(state_of) for test in tests)
 
     def _one(self) -> Test:
         if self._took("NOT"):

@@ -69,8 +69,7 @@ class Parcel:
 
     @property
     def context(self) -> dict[str, str]:
-        account = self.sender.split(":")[4]
-        return {"aws:SourceArn": self.sender, "aws:SourceAccount": account}
+        return source(self.sender)
 
     def filled(self, text: str) -> str:
         """`text` with what is only known when it is sent."""
@@ -80,6 +79,14 @@ class Parcel:
         for name, value in words.items():
             text = text.replace(f"<aws.scheduler.{name}>", value)
         return text
+
+
+def source(sender: str) -> dict[str, str]:
+    """What a policy may ask about who sends: for a schedule, its group."""
+    *parts, name = sender.split(":")
+    if parts[2] == "scheduler":
+        name = f"schedule-group/{name.split('/')[1]}"
+    return {"aws:SourceArn": ":".join([*parts, name]), "aws:SourceAccount": parts[4]}
 
 
 class Courier:

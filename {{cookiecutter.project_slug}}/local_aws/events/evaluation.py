@@ -60,7 +60,7 @@ def _percentile(values: list[float], percent: float) -> float:
 def datapoints(
     samples: Sequence[Samples], name: str, period: int, count: int, now: float
 ) -> list[float | None]:
-    """The statistic of the last `count` periods that end with `now`, newest first; None for one without data."""
+    """The statistic of the last `count` periods, which end with `now`, newest first; None without data."""
     result = []
     for index in range(count):
         end = now - index * period

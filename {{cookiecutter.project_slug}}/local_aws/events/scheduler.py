@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from local_aws.events import cron
 from local_aws.events.clock import iso
-from local_aws.events.deliver import ACTIONS, SCHEDULER, Parcel
+from local_aws.events.deliver import ACTIONS, SCHEDULER, Parcel, source
 from local_aws.validation import ApiError
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ OTHER_TARGETS = (
     "EventBridgePutRawEventsParameters",
     "KinesisParameters",
 )
+
+
+UNTRUSTED = "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
 
 
 class Scheduler:
@@ -126,12 +129,9 @@ class Scheduler:
             raise ApiError("ValidationException", f"Invalid Target: {message}.")
         if (service == "sagemaker") != (":pipeline/" in target["Arn"]):
             raise ApiError("ValidationException", f"Provided Arn is not in correct format: {target['Arn']}.")
-        context = {"aws:SourceArn": record["Arn"], "aws:SourceAccount": self.api.account}
+        context = source(record["Arn"])
         if not self.api.iam.role_trusts(target["RoleArn"], SCHEDULER, context).allowed:
-            message = (
-                "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
-            )
-            raise ApiError("ValidationException", message)
+            raise ApiError("ValidationException", UNTRUSTED)
 
     def get(self, request: dict) -> dict:
         return self._found(request)
@@ -218,14 +218,14 @@ class Scheduler:
         return f"arn:aws:scheduler:{self.api.region}:{self.api.account}:{kind}/{name}"
 
     def next_due(self) -> float | None:
-        return min(
-            (each["_due"] for each in self._schedules.values() if each["_due"] is not None), default=None
-        )
+        return min((record["_due"] for record in self._planned()), default=None)
+
+    def _planned(self) -> list[dict]:
+        return [record for record in self._schedules.values() if record["_due"] is not None]
 
     def run_next(self) -> None:
         """Sends what the schedule that is due first sends, and plans its next run."""
-        planned = [record for record in self._schedules.values() if record["_due"] is not None]
-        record = min(planned, key=lambda each: each["_due"])
+        record = min(self._planned(), key=lambda each: each["_due"])
         due, scheduled = record["_due"], record["_scheduled"]
         self._plan(record, scheduled)
         if record["_scheduled"] is None and record["ActionAfterCompletion"] == "DELETE":
