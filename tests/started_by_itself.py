@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
-from conftest import REGION, ROLE, Server, started
+from conftest import REGION, ROLE, Server
 from test_definition import condition, fail, pipeline
 from waiting import until
 
@@ -53,20 +49,6 @@ def client(endpoint: str, service: str) -> Any:
     session = boto3.Session("AKIALOCALAWS00000000", "local", region_name=REGION)
     config = Config(proxies={}, retries={"total_max_attempts": 1})
     return session.client(service, endpoint_url=endpoint, config=config)
-
-
-@contextmanager
-def running(folder: Path, repeat_every: int = 0) -> Iterator[Server]:
-    """A local AWS whose clock tests move; it sends every nth event of SageMaker twice, with 0 none."""
-    name = "LOCAL_AWS_REPEAT_EVENTS_EVERY"
-    before = os.environ.get(name)
-    os.environ[name] = str(repeat_every)
-    try:
-        server = started(folder)
-    finally:
-        os.environ.pop(name) if before is None else os.environ.update({name: before})
-    yield server
-    server.end()
 
 
 @dataclass

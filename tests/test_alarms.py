@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 
+from conftest import Server
 from local_aws.events.composite import RuleError, parse
 from local_aws.events.evaluation import Rule, Samples, datapoints, statistic
-from started_by_itself import World, running
+from started_by_itself import World
 
 NAMESPACE = "MLPipeline"
 HOUR = 3600
@@ -117,16 +117,10 @@ def test_a_composite_rule_that_cannot_be_read_is_refused(rule: str) -> None:
         parse(rule)
 
 
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with running(tmp_path_factory.mktemp("alarms")) as server:
-        yield World(server)
-
-
 @pytest.fixture
-def world(aws: World) -> World:
+def world(clock_server: Server) -> World:
     """Names of its own on the shared server."""
-    return World(aws.aws)
+    return World(clock_server)
 
 
 def alarm(world: World, what: str, metric: str = "", **more: object) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import ClientError
 
+from conftest import Server
 from local_aws.events.rules import at_path, body_for
-from started_by_itself import World, running
+from started_by_itself import World
 from test_alarms import HOUR, alarm, composite, publish, state
 from waiting import until
 
@@ -20,16 +21,10 @@ FAILED = {
 }
 
 
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with running(tmp_path_factory.mktemp("events")) as server:
-        yield World(server)
-
-
 @pytest.fixture
-def world(aws: World) -> World:
+def world(clock_server: Server) -> World:
     """Names of its own on the shared server."""
-    return World(aws.aws)
+    return World(clock_server)
 
 
 def drift(world: World) -> tuple[str, str]:
@@ -196,15 +191,13 @@ def await_a_later_event(world: World) -> None:
     until(lambda: [each for each in world.deliveries() if each["source"] == arn])
 
 
-def test_an_event_may_come_twice(tmp_path) -> None:
-    with running(tmp_path, repeat_every=1) as server:
-        world = World(server)
-        package = approvals(world)
-        world.client("sagemaker").update_model_package(
-            ModelPackageArn=package, ModelApprovalStatus="Approved"
-        )
-        await_a_later_event(world)
-        told = [json.loads(message["Body"]) for message in world.received(world.messages)]
+def test_an_event_may_come_twice(new_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_AWS_REPEAT_EVENTS_EVERY", "1")
+    world = World(new_server())
+    package = approvals(world)
+    world.client("sagemaker").update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+    await_a_later_event(world)
+    told = [json.loads(message["Body"]) for message in world.received(world.messages)]
     assert [each["detail"] for each in told] == [told[0]["detail"]] * 2
     assert told[0]["id"] != told[1]["id"]
 
