@@ -123,3 +123,13 @@ def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 def project(make_project: Callable[..., Path]) -> Path:
     """A default project that this test may change."""
     return make_project()
+
+
+@pytest.fixture(scope="session")
+def clock_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One local AWS for the tests that move its clock; it sends no event of SageMaker twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCAL_AWS_REPEAT_EVENTS_EVERY", "0")
+        running = started(tmp_path_factory.mktemp("clock"))
+    yield running
+    running.end()
