@@ -117,7 +117,7 @@ def test_a_resource_is_named_part_by_part_and_by_case(wanted: str, resource: str
         ({"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}}, {}, True),
         ({"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, {"aws:SourceIp": "203.0.113.9"}, True),
         ({"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, {"aws:SourceIp": "203.0.114.9"}, True),
-        ({"ArnLike": {"aws:SourceArn": "arn:aws:events:*:*:rule/d*-*"}}, {"aws:SourceArn": f"{RULE}-x"}, True),
+        ({"ArnLike": {"aws:SourceArn": "arn:*:events:*:*:rule/d*"}}, {"aws:SourceArn": f"{RULE}-x"}, True),
         ({"ArnEquals": {"aws:SourceArn": "arn:aws:events:*:rule/demo"}}, {"aws:SourceArn": RULE}, False),
         ({"ArnNotLike": {"aws:SourceArn": "arn:aws:events:*:*:rule/*"}}, {"aws:SourceArn": RULE}, False),
         ({"Null": {"aws:RequestTag/Project": "true"}}, {}, True),
