@@ -474,7 +474,7 @@ def test_the_readme_s_own_step_applies_runs_and_is_shown(make_project):
     steps = {step["name"]: step for step in results(project)["execution"]["steps"]}
     share = steps["Uncertain"]["result"]["share"]
     assert 0 < share < 1
-    assert re.search(rf"^Uncertain +Succeeded .* share={share}$", done.stdout, re.M)
+    assert re.search(rf"^Uncertain +Succeeded .* share={share:.4g}$", done.stdout, re.M)
     assert steps["Uncertain"]["arguments"]["predictions_uri"].endswith("/evaluate/predictions.csv")
     lint = subprocess.run([sys.executable, "-m", "ruff", "check", "ml_pipeline"], cwd=project)
     assert lint.returncode == 0
