@@ -61,7 +61,6 @@ OPERATIONS = {
     "StartPipelineExecution": pipelines.start_execution,
     "StopPipelineExecution": pipelines.stop_execution,
     "RetryPipelineExecution": pipelines.retry_execution,
-    "UpdatePipelineExecution": pipelines.update_execution,
     "DescribePipelineExecution": pipelines.execution,
     "DescribePipelineDefinitionForExecution": pipelines.definition_for_execution,
     "ListPipelineExecutions": pipelines.list_executions,

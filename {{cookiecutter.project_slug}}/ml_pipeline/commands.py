@@ -30,7 +30,7 @@ def _run_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="FILE",
-        help=".csv or .parquet, or s3://bucket/key (default: file in settings.toml, [data])",
+        help="CSV or parquet, or s3://bucket/key (default: file in settings.toml, [data])",
     )
     operate_commands.set_option(parser)
     parser.add_argument(
@@ -61,6 +61,7 @@ def _run(chosen: Namespace) -> int:
         from ml_pipeline.steps.process import check_file
 
         check_file(data, wanted)
+    runs.check_writable()
     return run.run(run.Request(data, values, chosen.fresh, again), wanted)
 
 
@@ -229,7 +230,7 @@ def _no_options(parser: ArgumentParser) -> None:
 
 def _adopt_options(parser: ArgumentParser) -> None:
     parser.description = "Looks at a file of yours and makes [data] and [split] of settings.toml fit it."
-    parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
+    parser.add_argument("file", metavar="FILE", help="CSV or parquet, or s3://bucket/key")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     parser.add_argument("--positive", default="", metavar="VALUE", help="the label counted as 1")
     parser.add_argument("--problem", choices=("binary", "multiclass", "regression"), help="if guessed wrong")
