@@ -24,7 +24,14 @@ JINJA = re.compile(r"\{\{-?\s*cookiecutter|\{%|\{#")
 # Every file of a generated project, whatever the answers.
 FILES = (TEMPLATE / "tests" / "generated_files.txt").read_text(encoding="utf-8").split()
 # Files that only one answer brings.
-FILES_OF = {"github": (), "gitlab": (), "codepipeline": (), "none": (), "in_step": (), "clarify": ()}
+FILES_OF = {
+    "github": ("infra/ci.yaml",),
+    "gitlab": ("infra/ci.yaml",),
+    "codepipeline": ("infra/codepipeline.yaml",),
+    "none": (),
+    "in_step": (),
+    "clarify": (),
+}
 
 
 def files(folder: Path) -> list[Path]:
