@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import templates
@@ -13,18 +12,26 @@ from templates import INFRA, Statement
 README = INFRA.parent / "README.md"
 HEADING = "## What each role may do"
 INTRODUCTION = """\
-Each role has only what this table says; it is made from `infra/*.yaml`. `<Project>` is the slug, `<Environment>` such as
-`prod`; where no region and account are named, they are those of the stack. So that `churn-*` means one project, name no
-other project of the account `churn-` and something. A permissions boundary, a path and a prefix for all roles are
-Parameters (`settings.toml`, `[deploy.parameters]`)."""
-# Template, role's logical name, who uses it. Deploy and plan may do the same in codepipeline.yaml, a test says.
+Each role has only what this table says; it is made from `infra/*.yaml`. `<Project>` is the slug, `<Environment>`
+such as `prod`; where no region and account are named, they are the stack's own. So that `churn-*` means one project
+alone, let no other project's slug in the account begin with `churn-`. A permissions boundary, a path and a prefix
+for all roles are Parameters (`settings.toml`, `[deploy.parameters]`)."""
+# Template, role's logical name, who uses it. Deploy and plan are the same in codepipeline.yaml, a test says.
 ROLES = (
     ("foundation.yaml", "ExecutionRole", "the pipelines and the jobs of their steps"),
     ("triggers.yaml", "TriggerRole", "schedules and the rule that starts a retraining"),
-    ("foundation.yaml", "ImageBuildRole", "the CodeBuild project that builds the image without a Docker engine"),
+    (
+        "foundation.yaml",
+        "ImageBuildRole",
+        "the CodeBuild project that builds the image without a Docker engine",
+    ),
     ("ci.yaml", "PlanRole", "CI, for a proposed change"),
     ("ci.yaml", "DeployRole", "CI, for the branch that is deployed"),
-    ("codepipeline.yaml", "CheckRole", "with CodePipeline: lint and tests; the same comes to plan and deploy"),
+    (
+        "codepipeline.yaml",
+        "CheckRole",
+        "with CodePipeline: lint and tests; the same comes to plan and deploy",
+    ),
     ("codepipeline.yaml", "PipelineRole", "with CodePipeline: CodePipeline itself"),
 )
 WHEN = {

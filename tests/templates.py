@@ -1,4 +1,4 @@
-"""The CloudFormation templates of a project as data: long intrinsics, conditions, statements of its policies."""
+"""The CloudFormation templates of a project as data: long intrinsics, resources, statements of policies."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def as_list(value: Any) -> tuple[Any, ...]:
 
 
 def words(resource: Any) -> str:
-    """An ARN for people: without the stack's own partition, region and account, Parameters in angle brackets."""
+    """An ARN for people: without the stack's own partition, region, account; Parameters in angle brackets."""
     if isinstance(resource, str):
         return resource
     ((name, value),) = resource.items()
@@ -88,6 +88,8 @@ def words(resource: Any) -> str:
     if name in ("Ref", "Fn::GetAtt"):
         return f"<{value.removesuffix('.Arn')}>"
     text = value if isinstance(value, str) else value[0]
-    text = re.sub(r"^arn:\$\{AWS::Partition\}:[a-z0-9]+:(\$\{AWS::Region\})?:(\$\{AWS::AccountId\}:|:)?", "", text)
+    text = re.sub(
+        r"^arn:\$\{AWS::Partition\}:[a-z0-9]+:(\$\{AWS::Region\})?:(\$\{AWS::AccountId\}:|:)?", "", text
+    )
     text = text.replace("${RolePath}${RolePrefix}", "/")
     return text.replace("${", "<").replace("}", ">").replace(".Arn>", ">").replace("AWS::", "")
