@@ -14,7 +14,7 @@ HEADING = "## What each role may do"
 INTRODUCTION = """\
 Each role has only what this table says; it is made from `infra/*.yaml`. `<Project>` is the slug,
 `<Environment>` such as `prod`; where no region and account are named, they are the stack's own. So that
-`churn-*` means one project alone, let no other project's slug in the account begin with `churn-`. A permissions
+`churn-*` means one project alone, no other slug of the account may begin with `churn-`. A permissions
 boundary, a path and a prefix for all roles are Parameters (`settings.toml`, `[deploy.parameters]`)."""
 # Template, role's logical name, who uses it. Deploy and plan are the same in codepipeline.yaml, a test says.
 ROLES = (
