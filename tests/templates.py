@@ -43,7 +43,11 @@ class Statement:
 
 
 def load(path: Path) -> dict[str, Any]:
-    return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    return parsed(path.read_text(encoding="utf-8"))
+
+
+def parsed(text: str) -> dict[str, Any]:
+    return yaml.load(text, _Loader)
 
 
 def resources(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
