@@ -477,7 +477,8 @@ def test_a_file_of_another_kind_is_refused(bucket, loans, name):
 def test_a_table_may_have_other_endings(bucket, loans, name):
     expected = process(put(bucket, applicants(), "raw/data.csv"), "manual", EXECUTION, loans)
     content = applicants().to_csv(index=False, sep="\t") if name != "DATA.PARQUET" else applicants()
-    assert process(put(bucket, content, f"others/{name}"), "manual", EXECUTION, loans)["summary"] == expected["summary"]
+    found = process(put(bucket, content, f"others/{name}"), "manual", EXECUTION, loans)
+    assert found["summary"] == expected["summary"]
 
 
 def test_a_numeric_facet_needs_a_threshold_before_anything_is_trained(bucket, settings):
