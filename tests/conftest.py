@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from generate import generate
+from generate import generate, uv
 
 PROJECT = Path(__file__).parent.parent / "{{cookiecutter.project_slug}}"
 sys.path.insert(0, str(PROJECT))
@@ -133,3 +133,13 @@ def clock_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         running = started(tmp_path_factory.mktemp("clock"))
     yield running
     running.end()
+
+
+@pytest.fixture(scope="session")
+def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The AWS CLI. It pins its own botocore, so it lives in an environment of its own."""
+    folder = tmp_path_factory.mktemp("cli")
+    subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run([uv(), "pip", "install", "--quiet", "--python", python, "awscli==1.46.*"], check=True)
+    return folder / "bin" / "aws"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import Server
+from conftest import REGION, Server
 from local_aws.events.rules import at_path, body_for
+from local_aws.events.sagemaker_events import job_event
 from started_by_itself import World
 from test_alarms import HOUR, alarm, composite, publish, state
 from waiting import until
@@ -54,6 +58,33 @@ def test_drift_starts_the_pipeline_once_and_again_only_after_it_was_over(world: 
     assert [state(world, each) for each in (data, retrain)] == ["OK", "OK"]
     publish(world, 1)
     assert len(world.executions()) == 2
+
+
+@pytest.mark.skipif(shutil.which("aws") is None, reason="the AWS CLI is not installed")
+def test_the_aws_cli_sets_off_the_same(world: World) -> None:
+    def aws(*arguments: str) -> dict:
+        keys = {"AWS_ACCESS_KEY_ID": "AKIALOCALAWS00000000", "AWS_SECRET_ACCESS_KEY": "local"}
+        more = {"AWS_ENDPOINT_URL": world.aws.endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+        files = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        command = ["aws", *arguments, "--output", "json"]
+        done = subprocess.run(command, env=kept | keys | more | files, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else {}
+
+    data, retrain = drift(world)
+    dimensions = "Project=demo,Environment=dev"
+    metric = ("--namespace", "MLPipeline", "--metric-name", world.name("drift"), "--dimensions", dimensions)
+    aws("cloudwatch", "put-metric-data", *metric, "--value", "2")
+    states = aws("cloudwatch", "describe-alarms", "--alarm-names", data)["MetricAlarms"]
+    assert [alarm["StateValue"] for alarm in states] == ["ALARM"]
+    target = json.dumps(world.starts(("TriggerReason", "schedule")))
+    when = ("--schedule-expression", "rate(1 hour)", "--flexible-time-window", "Mode=OFF")
+    aws("scheduler", "create-schedule", "--name", world.name("hourly"), *when, "--target", target)
+    world.move(advance_seconds=5400)
+    listed = aws("sagemaker", "list-pipeline-executions", "--pipeline-name", world.pipeline)
+    reasons = [world.parameters(each)["TriggerReason"] for each in listed["PipelineExecutionSummaries"]]
+    assert reasons == ["schedule", retrain]
 
 
 def test_an_alarm_set_by_hand_starts_the_pipeline_too(world: World) -> None:
@@ -202,6 +233,23 @@ def test_an_event_may_come_twice(new_server: Callable[..., Server], monkeypatch:
     assert told[0]["id"] != told[1]["id"]
 
 
+def test_jobs_are_told_with_times_in_milliseconds_and_tags_as_a_map() -> None:
+    record = {
+        "TrainingJobName": "job",
+        "TrainingJobArn": "arn:aws:sagemaker:us-east-1:123456789012:training-job/job",
+        "TrainingJobStatus": "Failed",
+        "FailureReason": "AlgorithmError: no",
+        "CreationTime": 1700000000.5,
+        "TrainingEndTime": 1700000060.25,
+        "_tags": [{"Key": "Project", "Value": "demo"}],
+    }
+    resources, detail = job_event("TrainingJob", record)
+    assert resources == [record["TrainingJobArn"]]
+    told = {name: value for name, value in record.items() if name != "_tags"}
+    times = {"CreationTime": 1700000000500, "TrainingEndTime": 1700000060250}
+    assert detail == told | times | {"Tags": {"Project": "demo"}}
+
+
 @pytest.mark.parametrize("encrypted", ["alias/aws/sns", "own", "own, let in"])
 def test_a_topic_takes_only_from_whom_its_policy_and_key_let_in(world: World, encrypted: str) -> None:
     target, kms = mailed(world), world.client("kms")
@@ -300,6 +348,33 @@ def test_a_target_that_nothing_would_reach_is_refused(world: World, change: dict
 def test_a_rule_with_a_schedule_of_its_own_is_refused(world: World) -> None:
     with pytest.raises(ClientError, match="use EventBridge Scheduler"):
         world.client("events").put_rule(Name=world.name("old"), ScheduleExpression="rate(1 day)")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ({"detail": {"a": [{"prefx": "b"}]}}, "detail.a: unrecognized match type prefx"),
+        ({"detail": {"a": [{"numeric": [">", "1"]}]}}, "detail.a: numeric takes pairs"),
+        ({"detail": {"a": [{"exists": "yes"}]}}, "detail.a: exists takes true or false"),
+        ({"source": "own"}, "source must be an object or an array"),
+        ({"$or": [{"source": []}]}, "source must be an object or an array that is not empty"),
+    ],
+)
+def test_a_pattern_that_cannot_match_as_meant_is_refused(world: World, pattern: dict, problem: str) -> None:
+    with pytest.raises(ClientError, match=rf"\(InvalidEventPatternException\).*{problem}"):
+        world.client("events").put_rule(Name=world.name("bad"), EventPattern=json.dumps(pattern))
+
+
+def test_a_pattern_chooses_by_prefix_number_and_absence(world: World) -> None:
+    detail = {"name": [{"prefix": "dev-"}], "size": [{"numeric": [">", 1]}], "off": [{"exists": False}]}
+    target = {"Arn": world.messages}
+    world.let_in(world.messages, "events.amazonaws.com")
+    world.rule("own", {"source": [world.name("own")], "detail": detail}, target)
+    matching = {"name": "dev-a", "size": 2}
+    for detail in (matching, matching | {"size": 1}, matching | {"name": "prod"}, matching | {"off": None}):
+        send(world, detail)
+    told = [json.loads(message["Body"])["detail"] for message in world.received(world.messages)]
+    assert told == [matching]
 
 
 def test_nobody_speaks_for_aws(world: World) -> None:

@@ -30,7 +30,6 @@ def test_an_operation_that_is_not_supported_is_refused_by_name(server: Server) -
 @pytest.mark.parametrize(
     ("service", "method"),
     [("dynamodb", "list_tables"), ("lambda", "list_functions"), ("redshift", "describe_clusters")],
-    [("dynamodb", "list_tables"), ("rds", "describe_db_instances"), ("ec2", "describe_vpcs")],
 )
 def test_a_service_that_is_not_answered_is_refused_by_name(server: Server, service: str, method: str) -> None:
     with pytest.raises(ClientError, match=f"does not answer {service}; it answers sagemaker, s3"):

@@ -6,8 +6,10 @@ import uuid
 from typing import TYPE_CHECKING
 
 from moto.core.exceptions import JsonRESTError
+from moto.events.exceptions import InvalidEventPatternException
 from moto.events.models import EventsBackend, Rule, events_backends
 
+from local_aws.events import patterns
 from local_aws.events.clock import iso
 from local_aws.events.deliver import ACTIONS, RULES, Parcel
 
@@ -106,6 +108,16 @@ class Rules:
         event = self._event(entry["Source"], entry["DetailType"], entry.get("Resources", []), detail, at)
         self.send(event, bus)
         return {"EventId": event["id"]}
+
+
+def check_pattern(text: str | None) -> None:
+    """Raises InvalidEventPatternException; what is not JSON moto refuses."""
+    try:
+        pattern = json.loads(text or "")
+    except ValueError:
+        return
+    if problem := next(patterns.problems(pattern), None):
+        raise InvalidEventPatternException(problem)
 
 
 def check_targets(rule_targets: list[dict], targets: list[dict]) -> None:
@@ -212,6 +224,7 @@ def install(rules: Rules) -> None:
                 "ScheduleExpression of rules is not supported by the local AWS: use EventBridge Scheduler"
             )
             raise JsonRESTError("ValidationException", message)
+        check_pattern(given.get("event_pattern"))
         return put_rule(backend, name, **given)
 
     def checked_put_targets(
