@@ -214,9 +214,15 @@ STEPS = [
     (
         "cloudformation",
         "create_stack",
-        {"StackName": "s", "TemplateURL": "https://demo-data.s3.amazonaws.com/t.yaml", "RoleARN": MINE},
+        {
+            "StackName": "s",
+            "TemplateURL": "https://demo-data.s3.amazonaws.com/t.yaml",
+            "RoleARN": MINE,
+            "Tags": [{"Key": "k", "Value": "v"}],
+        },
         [
             ("cloudformation:CreateStack", arn("cloudformation", "stack/s/*")),
+            ("cloudformation:TagResource", arn("cloudformation", "stack/s/*")),
             ("iam:PassRole", MINE),
             ("s3:GetObject", "arn:aws:s3:::demo-data/t.yaml"),
         ],

@@ -129,6 +129,7 @@ def test_a_resource_is_named_part_by_part_and_by_case(wanted: str, resource: str
         ({"ForAllValues:StringNotEquals": {"aws:TagKeys": ["a"]}}, {"aws:TagKeys": ["a", "b"]}, False),
         ({"ForAnyValue:StringLike": {"aws:TagKeys": ["a*"]}}, {"aws:TagKeys": ["b", "ab"]}, True),
         ({"ForAnyValue:StringEquals": {"aws:TagKeys": ["a"]}}, {}, False),
+        ({"ForAnyValue:StringNotEquals": {"aws:TagKeys": ["a"]}}, {}, False),
         ({"ForAnyValue:StringNotEquals": {"aws:TagKeys": ["a"]}}, {"aws:TagKeys": ["a", "b"]}, True),
         ({"StringEquals": {"s3:prefix": "a", "s3:delimiter": "/"}}, {"s3:prefix": "a"}, False),
         ({"StringEquals": {"s3:prefix": "a"}, "Null": {"s3:delimiter": "true"}}, {"s3:prefix": "a"}, True),
@@ -226,6 +227,7 @@ ORDERS = [
     ("*", False, SESSION, True),
     ("*", True, SESSION, False),
     ({"AWS": "*"}, False, USER, True),
+    ({"AWS": "*"}, False, Principal("events", service="events.amazonaws.com"), True),
     ({"AWS": ACCOUNT}, False, SESSION, False),
     ({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, False, SESSION, False),
     ({"AWS": "arn:aws:iam::210987654321:root"}, False, SESSION, False),
@@ -273,6 +275,7 @@ def test_a_bucket_that_wants_tls_refuses_plain_http_only() -> None:
     [
         ({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, True, True),
         ({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, False, False),
+        ({"AWS": ACCOUNT}, True, True),
         ({"AWS": ROLE}, False, True),
         ({"AWS": USER.arn}, True, False),
     ],

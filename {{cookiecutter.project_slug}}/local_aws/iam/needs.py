@@ -1,7 +1,7 @@
 """What a request needs: actions on resources, with what conditions may ask about them.
 
-Not evaluated: that copying an object with its tags needs them read, that a stack's tags need a permission of
-their own, uses of keys by services other than S3 and KMS, the network interfaces of jobs in a VPC.
+Not evaluated: that copying an object with its tags needs them read, keys used by services other than S3 and
+KMS, the network interfaces of jobs in a VPC.
 """
 
 import re

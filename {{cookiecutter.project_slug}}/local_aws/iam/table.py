@@ -155,6 +155,7 @@ SAME = {
 # Creation with tags needs this action too.
 TAGGING = {
     "sagemaker": "AddTags",
+    "cloudformation": "TagResource",
     "logs": "TagResource",
     "cloudwatch": "TagResource",
     "events": "TagResource",
