@@ -64,6 +64,7 @@ class Alarms:
         self.history: list[dict] = []
         self._samples: dict[Metric, list[Samples]] = defaultdict(list)
         self._recheck: dict[str, float] = {}
+        self._evaluated: dict[str, float] = {}
 
     def arn(self, name: str) -> str:
         return f"arn:aws:cloudwatch:{self.api.region}:{self.api.account}:alarm:{name}"
@@ -141,6 +142,7 @@ class Alarms:
             for name in names:
                 self.alarms.pop(name, None)
                 self._recheck.pop(name, None)
+                self._evaluated.pop(name, None)
 
     def enable_actions(self, names: list[str], enabled: bool) -> None:
         with self.api.clock.turn:
@@ -182,38 +184,32 @@ class Alarms:
 
     def next_due(self) -> float | None:
         """When time alone may change an alarm: as a datum enters or leaves one of its periods."""
-        now = self._evaluated_until
-        crossings = [
-            moment
-            for alarm in self.alarms.values()
-            if not alarm["_composite"]
-            for moment in self._crossings(alarm)
-            if moment > now
-        ]
-        return min([*crossings, *self._recheck.values()], default=None)
+        due = [self._due(name) for name in self.alarms]
+        return min((moment for moment in due if moment is not None), default=None)
 
-    _evaluated_until = 0.0
+    def _due(self, name: str) -> float | None:
+        alarm, evaluated = self.alarms[name], self._evaluated.get(name, 0.0)
+        crossings = [] if alarm["_composite"] else self._crossings(alarm)
+        later = [moment for moment in crossings if moment > evaluated]
+        return min([*later, *([self._recheck[name]] if name in self._recheck else [])], default=None)
 
     def _crossings(self, alarm: dict) -> list[float]:
         period, rule = _stat(alarm)[1], alarm["_rule"]
-        last = rule.periods + EXTRA_PERIODS
         return [
-            # A moment later: a period holds its end, not its beginning.
-            each.moment + index * period + 0.001
+            # A period holds its end and not its beginning: a datum leaves it a moment later.
+            each.moment + (index * period + 0.001 if index else 0)
             for each in self._samples.get(_metric(alarm), [])
-            for index in range(last + 1)
+            for index in range(rule.periods + EXTRA_PERIODS + 1)
         ]
 
     def run_next(self) -> None:
-        self._evaluated_until = now = self.api.clock.now()
-        for name, alarm in list(self.alarms.items()):
-            rechecked = self._recheck.get(name, float("inf")) <= now
-            if rechecked:
-                del self._recheck[name]
-            if not alarm["_composite"]:
-                self._evaluate(name)
-            elif rechecked:
+        now = self.api.clock.now()
+        for name in [name for name in self.alarms if (self._due(name) or now + 1) <= now]:
+            self._recheck.pop(name, None)
+            if self.alarms[name]["_composite"]:
                 self._evaluate_composite(name)
+            else:
+                self._evaluate(name)
         self._forget(now)
 
     def _forget(self, now: float) -> None:
@@ -224,6 +220,7 @@ class Alarms:
     def _evaluate(self, name: str) -> None:
         alarm = self.alarms[name]
         rule, (statistic, period, unit), now = alarm["_rule"], _stat(alarm), self.api.clock.now()
+        self._evaluated[name] = now
         samples = [each for each in self._samples.get(_metric(alarm), []) if unit in (None, each.unit)]
         points = datapoints(samples, statistic, period, rule.periods + EXTRA_PERIODS, now)
         state = rule.state(points, alarm["StateValue"])
