@@ -1,4 +1,4 @@
-"""The step image: built by Docker where an engine answers; else zipped, with all that is copied, for CodeBuild."""
+"""The step image: built by Docker where an engine answers, else zipped for CodeBuild with what it copies."""
 
 from __future__ import annotations
 
