@@ -16,7 +16,6 @@ from typing import Any
 import boto3
 import pytest
 
-from generate import uv
 from ml_pipeline import local, results, settings, storage, upsert
 
 ENDED = ("Succeeded", "Failed", "Stopped")
@@ -174,14 +173,9 @@ def test_a_retried_execution_keeps_what_succeeded_and_registers_once(deployed):
     ) == 1
 
 
-def test_the_aws_cli_starts_the_pipeline_and_sees_its_steps(deployed, tmp_path):
-    # The CLI pins its own botocore, so it lives in an environment of its own.
-    subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, tmp_path / "cli"], check=True)
-    python = tmp_path / "cli/bin/python"
-    subprocess.run([uv(), "pip", "install", "--quiet", "--python", python, "awscli==1.46.*"], check=True)
-
+def test_the_aws_cli_starts_the_pipeline_and_sees_its_steps(deployed, aws_cli):
     def aws(*arguments: str) -> Any:
-        command = [tmp_path / "cli/bin/aws", "--endpoint-url", deployed.endpoint, "sagemaker", *arguments]
+        command = [aws_cli, "--endpoint-url", deployed.endpoint, "sagemaker", *arguments]
         return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     name = f"{deployed.settings.prefix}-train"

@@ -87,15 +87,7 @@ def _budgets() -> None:
     BudgetsResponse.update_budget = update_budget
 
 
-def _monitoring() -> None:
-    """moto's handler of metric alarms keeps the rule of composite ones too."""
-    from moto.cloudwatch.responses import CloudWatchResponse
-
-    CloudWatchResponse.put_composite_alarm = CloudWatchResponse.put_metric_alarm
-
-
 GAPS: dict[str, Callable[[], None]] = {
     "budgets": _budgets,
     "codebuild": _codebuild,
-    "monitoring": _monitoring,
 }

@@ -37,7 +37,6 @@ BY_MOTO = (
     "kms",
     "logs",
     "monitoring",
-    "scheduler",
     "secretsmanager",
     "sns",
     "sqs",
@@ -45,9 +44,11 @@ BY_MOTO = (
     "sts",
     "tagging",
 )
-FAULTS = "/local-aws/faults"
+FAULTS, DENIALS = "/local-aws/faults", "/local-aws/denials"
+WEB_IDENTITY = b"AssumeRoleWithWebIdentity"
 LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
-ANSWERED = ("sagemaker", "s3", "cloudformation", *connections.SERVICES, *BY_MOTO)
+CLOCK, DELIVERIES = "/local-aws/clock", "/local-aws/deliveries"
+ANSWERED = ("sagemaker", "s3", "cloudformation", "scheduler", *connections.SERVICES, *BY_MOTO)
 
 
 class Handler(MotoRequestHandler):
@@ -77,7 +78,7 @@ class Front:
         return self._application(environ)(environ, start_response)
 
     def _application(self, environ: dict) -> Callable:
-        service = signing_service(environ)
+        service = service_of(environ)
         if service == "sagemaker":
             return self._sagemaker(environ)
         if service == "s3":
@@ -92,6 +93,10 @@ class Front:
             return self.builds
         if service in connections.SERVICES:
             return self._connections(environ)
+        if service == "scheduler":
+            return self._events(environ, "scheduler")
+        if service in ("events", "monitoring"):
+            self.api.events.install(service)
         if service in BY_MOTO:
             moto_gaps.fill(service)
             return self.moto
@@ -99,6 +104,10 @@ class Front:
             return self.layers.download(environ["PATH_INFO"])
         if service is None and environ["PATH_INFO"] == FAULTS:
             return self._faults(environ)
+        if service is None and environ["PATH_INFO"] in (CLOCK, DELIVERIES):
+            return self._events(environ, "own")
+        if service is None and environ["PATH_INFO"] == DENIALS:
+            return self._denials(environ)
         return _refusal(environ, service)
 
     def _sagemaker(self, environ: dict) -> Response:
@@ -156,6 +165,11 @@ class Front:
             self._asked.add(job)
             joblog.restore(self.api.client("logs"), asked["logGroupName"], job, path)
 
+    def _events(self, environ: dict, part: str) -> Response:
+        from local_aws.events import http  # not needed by most runs
+
+        return getattr(http, part)(self.api, environ)
+
     def _faults(self, environ: dict) -> Response:
         """POST orders a fault (see faults.py), DELETE forgets all."""
         if environ["REQUEST_METHOD"] == "DELETE":
@@ -166,6 +180,26 @@ class Front:
         except (ValueError, re.error) as error:
             return _json_error(400, "ValidationException", str(error))
         return _json(200, {})
+
+    def _denials(self, environ: dict) -> Response:
+        """What was refused so far, oldest first: action, resource, principal, reason. DELETE forgets it."""
+        if environ["REQUEST_METHOD"] == "DELETE":
+            self.api.iam.denials.clear()
+        return _json(200, {"denials": list(self.api.iam.denials)})
+
+
+def service_of(environ: dict) -> str | None:
+    """The service that a request is for; None when it is not signed, and no operation that needs no key."""
+    return signing_service(environ) or ("sts" if _asks_for_first_key(environ) else None)
+
+
+def _asks_for_first_key(environ: dict) -> bool:
+    """Whether this is AssumeRoleWithWebIdentity, which is never signed."""
+    if "HTTP_AUTHORIZATION" in environ or "form" not in environ.get("CONTENT_TYPE", ""):
+        return False
+    body = Request(environ).get_data(parse_form_data=False)
+    environ["wsgi.input"] = BytesIO(body)
+    return WEB_IDENTITY in body
 
 
 def credential_scope(environ: dict) -> list[str]:
@@ -217,7 +251,7 @@ def _xml_error(status: int, code: str, message: str) -> Response:
     return Response(text, status, content_type="text/xml")
 
 
-def http_server(front: Front, listening: socket.socket) -> BaseWSGIServer:
+def http_server(front: Callable, listening: socket.socket) -> BaseWSGIServer:
     """A server, one thread a request, on a socket that listens already."""
     host, port = listening.getsockname()
     return make_server(host, port, front, threaded=True, request_handler=Handler, fd=listening.fileno())

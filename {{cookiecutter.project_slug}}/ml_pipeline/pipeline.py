@@ -115,6 +115,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
         parameters=list(parameters.values()),
         steps=[*boxes, gate],
         sagemaker_session=session,
+        pipeline_experiment_config=None,  # SageMaker Experiments asks for rights that the role has not
         pipeline_definition_config=PipelineDefinitionConfig(use_custom_job_prefix=True),
     )
 

@@ -125,6 +125,7 @@ def code_uri(settings: Settings, content_hash: str) -> str:
 def inputs(settings: Settings) -> dict[str, Any]:
     """What a content hash was taken of beside the code, for a later plan: commit, settings, files."""
     names = [name for name in INPUTS if name not in (PACKAGE.name, "settings.toml")]
+    names = [name for name in names if (PROJECT / name).exists()]
     return {
         "commit": settings.commit,
         "settings": asdict(plain(settings)),

@@ -160,11 +160,18 @@ class Deployment:
         kind = self.model.kind(name)
         if by_us:
             properties = {**properties, kind.name: self.model.new_name(name)}
-        elif (taken := kind.name_in(properties)) and taken == kind.name_in(old.properties):
+        elif (taken := kind.name_in(properties)) and self._same_name(name, old.properties, properties):
             self._fail(old, "UPDATE_FAILED", ResourceError(NAME_TAKEN.format(taken)))
         self._undo.append(lambda: self._restored(old))
         self._create(name, properties, by_us)
         self._replaced.append(old)
+
+    def _same_name(self, name: str, old: dict, new: dict) -> bool:
+        """Whether both would be the same resource to their service."""
+        kind, others = self.model.kind(name), self.model.schema(name).identifiers
+        return kind.name_in(old) == kind.name_in(new) and all(
+            old.get(each) == new.get(each) for each in others
+        )
 
     def _restored(self, old: Resource) -> bool:
         self.stack.set_resource(old, "UPDATE_COMPLETE")

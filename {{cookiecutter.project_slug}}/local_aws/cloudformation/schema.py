@@ -37,6 +37,11 @@ class Schema:
         return [name.replace("/", ".") for name in self._names("readOnlyProperties")]
 
     @property
+    def identifiers(self) -> list[str]:
+        """The properties that together name a resource, as far as a template sets them."""
+        return [name for name in self._names("primaryIdentifier") if name in self.properties]
+
+    @property
     def tag_property(self) -> str | None:
         path = self.document.get("tagging", {}).get("tagProperty", PROPERTIES + "Tags")
         name = path.removeprefix(PROPERTIES)

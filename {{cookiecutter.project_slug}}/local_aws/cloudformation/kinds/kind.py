@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore import xform_name
@@ -12,12 +12,15 @@ from botocore.model import Shape
 
 from local_aws.cloudformation.intrinsics import scalar_text
 
-ABSENT = re.compile(r"NotFound|NoSuch|NonExist|DoesNotExist|404|Could not find|does not exist", re.IGNORECASE)
+ABSENT = re.compile(r"NotFound|NoSuch|NonExist|DoesNotExist|404")
+ABSENT_TO_SAGEMAKER = re.compile("does not exist|could not find|not found", re.IGNORECASE)
 NUMBERS = {"integer": int, "long": int, "float": float, "double": float}
 
 
 class ResourceError(Exception):
     """A resource could not be made, changed or deleted; the message is the event's reason."""
+
+    absent = False  # whether it is because there is no such thing
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Caller:
     client: Callable[[str], Any]
     region: str
     account: str
+    forgiving: bool = False  # of calls about what is not there
 
     def shape(self, service: str, operation: str) -> Shape:
         return self.client(service).meta.service_model.operation_model(operation).input_shape
@@ -37,7 +41,10 @@ class Caller:
             fitted = coerced(self.shape(service, operation), request, f"{service} {operation}")
             return getattr(self.client(service), xform_name(operation))(**fitted)
         except ClientError as error:
-            raise ResourceError(_reason(error, operation)) from error
+            failure = _failure(error, operation)
+            if failure.absent and self.forgiving:
+                return {}
+            raise failure from error
         except ParamValidationError as error:
             raise ResourceError(f"{operation}: {error}") from error
 
@@ -46,15 +53,18 @@ class Caller:
         try:
             return dig(self.call(service, operation, request), path)
         except ResourceError as error:
-            if not ABSENT.search(str(error)):
+            if not error.absent:
                 raise
             return None
 
 
-def _reason(error: ClientError, operation: str) -> str:
+def _failure(error: ClientError, operation: str) -> ResourceError:
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-    return f"{message} (Service: {operation}, Status Code: {status}, Error Code: {code})"
+    result = ResourceError(f"{message} (Service: {operation}, Status Code: {status}, Error Code: {code})")
+    by_message = code == "ValidationException" and ABSENT_TO_SAGEMAKER.search(message)
+    result.absent = bool(ABSENT.search(code) or by_message)
+    return result
 
 
 @dataclass(frozen=True)
@@ -167,17 +177,14 @@ class Kind:
         return names
 
     def remove(self, caller: Caller, id: str, properties: dict) -> None:
-        """Deletes the resource; one that is gone already is deleted."""
-        try:
-            for aspect in self.aspects:
-                if aspect.undone and any(name in properties for name in aspect.properties):
-                    aspect.put(caller, id, properties, {})
-            if self.delete:
-                request = self._filled(self.delete, caller, id, properties)
-                caller.call(self.service, self.delete.operation, request)
-        except ResourceError as error:
-            if not ABSENT.search(str(error)):
-                raise
+        """Deletes the resource, of which any part may be gone already."""
+        caller = replace(caller, forgiving=True)
+        for aspect in self.aspects:
+            if aspect.undone and any(name in properties for name in aspect.properties):
+                aspect.put(caller, id, properties, {})
+        if self.delete:
+            request = self._filled(self.delete, caller, id, properties)
+            caller.call(self.service, self.delete.operation, request)
 
     def attribute(self, caller: Caller, id: str, properties: dict, name: str) -> Any:
         """The value of GetAtt; KeyError when this type has no such attribute here."""
