@@ -60,14 +60,13 @@ def expectation(settings: Settings) -> Expectation:
 def used(arn: str) -> Iterator[Usage]:
     """Every job of an execution: of its steps, its tuning trials, batch transform, processing."""
     client, execution_id = boto3.client("sagemaker"), arn.rpartition("/")[2]
-    for page in client.get_paginator("list_training_jobs").paginate(NameContains=execution_id):
-        for job in page["TrainingJobSummaries"]:
-            yield _training(client.describe_training_job(TrainingJobName=job["TrainingJobName"]))
-    for job in client.list_transform_jobs(NameContains=execution_id)["TransformJobSummaries"]:
+    for job in executions.jobs_of(execution_id, "list_training_jobs", "TrainingJobSummaries"):
+        yield _training(client.describe_training_job(TrainingJobName=job["TrainingJobName"]))
+    for job in executions.jobs_of(execution_id, "list_transform_jobs", "TransformJobSummaries"):
         name = job["TransformJobName"]
         answer = client.describe_transform_job(TransformJobName=name)
         yield _timed(name, answer["TransformResources"], answer, "Transform")
-    for job in client.list_processing_jobs(NameContains=execution_id)["ProcessingJobSummaries"]:
+    for job in executions.jobs_of(execution_id, "list_processing_jobs", "ProcessingJobSummaries"):
         name = job["ProcessingJobName"]
         answer = client.describe_processing_job(ProcessingJobName=name)
         yield _timed(name, answer["ProcessingResources"]["ClusterConfig"], answer, "Processing")

@@ -134,6 +134,12 @@ def stop_children(arn: str) -> list[str]:
     return names
 
 
+def jobs_of(execution_id: str, operation: str, member: str) -> list[dict[str, Any]]:
+    """Summaries of the jobs that have the execution's id in their names, as all of its jobs have."""
+    pages = boto3.client("sagemaker").get_paginator(operation).paginate(NameContains=execution_id)
+    return [job for page in pages for job in page[member]]
+
+
 def _stop(operation: Any, key: str, name: str) -> bool:
     """Whether the job was stopped; not when it has ended in the meantime."""
     try:

@@ -8,15 +8,20 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import results, versions
+from ml_pipeline import executions, results, versions
 
 # Members whose values are compared too; of all others only presence and JSON type.
 COMPARED = ("Status", "Outcome", "ExitMessage")
 KINDS = {bool: "boolean", int: "number", float: "number", str: "text"}
+# By kind of job: the operation that lists it, the one that describes it.
 JOBS = {
-    "TrainingJob": ("describe_training_job", "TrainingJobName"),
-    "ProcessingJob": ("describe_processing_job", "ProcessingJobName"),
-    "TransformJob": ("describe_transform_job", "TransformJobName"),
+    "TrainingJob": ("list_training_jobs", "describe_training_job"),
+    "ProcessingJob": ("list_processing_jobs", "describe_processing_job"),
+    "TransformJob": ("list_transform_jobs", "describe_transform_job"),
+    "HyperParameterTuningJob": (
+        "list_hyper_parameter_tuning_jobs",
+        "describe_hyper_parameter_tuning_job",
+    ),
 }
 Fields = dict[str, list[str]]
 
@@ -107,39 +112,16 @@ def _fields(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _jobs(client: Any, arn: str, steps: list[results.Ran]) -> dict[str, list[dict[str, Any]]]:
-    """Describe-answers of the steps' jobs, of what these have started, and of the version they registered."""
+    """Describe-answers of the steps' jobs and of those that the steps have started."""
+    names = {results.job_name(ran.step): ran.step["StepName"] for ran in steps}
     found: dict[str, list[dict[str, Any]]] = {}
-    own = set()
-    for ran in steps:
-        kind, name = next(iter(ran.step.get("Metadata", {})), ""), results.job_name(ran.step)
-        if kind in JOBS and name:
-            own.add(name)
-            found[f"{ran.step['StepName']}: Describe{kind}"] = [_described(client, kind, name)]
-    for kind, name in _children(client, arn.rpartition("/")[2]):
-        if name not in own:
-            found.setdefault(f"started by a step: Describe{kind}", []).append(_described(client, kind, name))
-    for job in client.list_hyper_parameter_tuning_jobs(NameContains=arn.rpartition("/")[2])[
-        "HyperParameterTuningJobSummaries"
-    ]:
-        name = job["HyperParameterTuningJobName"]
-        answer = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-        found.setdefault("started by a step: DescribeHyperParameterTuningJob", []).append(answer)
+    for kind, (listed, describe) in JOBS.items():
+        for job in executions.jobs_of(arn.rpartition("/")[2], listed, f"{kind}Summaries"):
+            name = job[f"{kind}Name"]
+            answer = getattr(client, describe)(**{f"{kind}Name": name})
+            place = f"{names.get(name, 'started by a step')}: Describe{kind}"
+            found.setdefault(place, []).append(answer)
     return found
-
-
-def _described(client: Any, kind: str, name: str) -> dict[str, Any]:
-    operation, member = JOBS[kind]
-    return getattr(client, operation)(**{member: name})
-
-
-def _children(client: Any, execution_id: str) -> Iterator[tuple[str, str]]:
-    for kind, operation in (
-        ("TrainingJob", "list_training_jobs"),
-        ("ProcessingJob", "list_processing_jobs"),
-        ("TransformJob", "list_transform_jobs"),
-    ):
-        for job in getattr(client, operation)(NameContains=execution_id)[f"{kind}Summaries"]:
-            yield kind, job[f"{kind}Name"]
 
 
 def _package(client: Any, arn: str, group: str) -> dict[str, Fields]:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from botocore.validate import ParamValidator
 from conftest import ACCOUNT, REGION
 
-from ml_pipeline import costs, image_copy, operate, promote, recording, secrets, storage, upload
+from ml_pipeline import costs, executions, image_copy, operate, promote, recording, secrets, storage, upload
 from ml_pipeline.costs import Expectation, Usage
 from ml_pipeline.errors import InputError
 from ml_pipeline.image_copy import Repository
@@ -58,6 +59,38 @@ def test_a_batch_job_is_billed_from_its_start_to_its_end():
 def test_the_console_is_that_of_the_partition(settings, region, host):
     address = operate.console(settings(project={"region": region}))
     assert address == f"https://{host}/sagemaker/home?region={region}#/jobs"
+
+
+def test_the_jobs_that_steps_have_started_are_stopped_and_one_that_has_ended_is_left(monkeypatch):
+    client = boto3.client(
+        "sagemaker", region_name=REGION, aws_access_key_id="AKIA", aws_secret_access_key="no"
+    )
+    moment, wanted = datetime(2027, 1, 1, tzinfo=UTC), {"NameContains": "abc", "StatusEquals": "InProgress"}
+
+    def listed(kind: str, **more: object) -> dict[str, list[dict[str, object]]]:
+        job = {
+            f"{kind}Name": f"loans-{kind}-abc-1",
+            f"{kind}Arn": f"arn/{kind}",
+            f"{kind}Status": "InProgress",
+        }
+        return {f"{kind}Summaries": [job | {"CreationTime": moment} | more]}
+
+    counters = {
+        "TrainingJobStatusCounters": {},
+        "ObjectiveStatusCounters": {},
+        "Strategy": "Bayesian",
+    }
+    with Stubber(client) as stub:
+        monkeypatch.setattr(boto3, "client", lambda service: client)
+        tuning = listed("HyperParameterTuningJob", **counters)
+        stub.add_response("list_hyper_parameter_tuning_jobs", tuning, wanted)
+        name = {"HyperParameterTuningJobName": "loans-HyperParameterTuningJob-abc-1"}
+        stub.add_response("stop_hyper_parameter_tuning_job", {}, name)
+        stub.add_response("list_transform_jobs", listed("TransformJob"), wanted)
+        stub.add_client_error("stop_transform_job", "ValidationException", "it is in status Completed")
+        stub.add_response("list_processing_jobs", {"ProcessingJobSummaries": []}, wanted)
+        assert executions.stop_children("arn:aws:x/execution/abc") == list(name.values())
+        stub.assert_no_pending_responses()
 
 
 def test_a_period_is_marked_complete_after_its_file(bucket, settings, tmp_path, monkeypatch):
