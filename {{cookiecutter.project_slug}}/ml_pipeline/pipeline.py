@@ -133,7 +133,7 @@ class ExecutionCheckpoints(CheckpointLocation):
 
 def _machine(settings: Settings, name: str) -> dict[str, Any]:
     """Arguments of `step` that every box has."""
-    tags = {"Project": settings.project.slug, "Environment": settings.env, **settings.tags}
+    tags = {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
     return {
         "name": name.capitalize(),
         "job_name_prefix": f"{settings.prefix}-{name}",

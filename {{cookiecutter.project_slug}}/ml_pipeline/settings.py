@@ -22,6 +22,7 @@ from ml_pipeline.names import (
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 FILE = "settings.toml"
+OPTIONAL = ("tags", "secrets")  # tables that a file may leave out
 
 
 class SettingsError(InputError):
@@ -165,6 +166,32 @@ class Compute:
 
 
 @dataclass(frozen=True)
+class Deploy:
+    account: Annotated[str, Matching(r"(\d{12})?", "empty or the 12 digits of an AWS account")]
+    promotion: Literal["copy", "retrain"]
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Network:
+    vpc_only: bool
+
+
+@dataclass(frozen=True)
+class Schedule:
+    train: str
+    score: str
+    timezone: Name
+    flexible_minutes: Annotated[int, Between(0, 1440)]
+
+
+@dataclass(frozen=True)
+class Triggers:
+    cool_down_hours: Annotated[float, Between(0, 8760)]
+    email: Annotated[str, Matching(r"([^@\s]+@[^@\s]+)?", "empty or an e-mail address")]
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of settings.toml for one environment; what steps get as their constants."""
 
@@ -179,17 +206,31 @@ class Settings:
     bias: Bias
     gate: Gate
     compute: Compute
+    deploy: Deploy
+    network: Network
+    schedule: Schedule
+    triggers: Triggers
     tags: Mapping[str, str]
+    secrets: Mapping[str, str]
+    suffix: str = ""
     account: str = ""
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    kms_key_arn: str = ""
     commit: str = "unknown"
     xgboost_image_uri: str = ""
     clarify_image_uri: str = ""
     image_tag: str = ""
 
     @property
+    def environment(self) -> str:
+        """The environment, or a developer's private copy of it: `dev-<suffix>`."""
+        return f"{self.env}-{self.suffix}" if self.suffix else self.env
+
+    @property
     def prefix(self) -> str:
-        """`<slug>-<env>`, which every AWS name begins with."""
-        return f"{self.project.slug}-{self.env}"
+        """`<slug>-<environment>`, which every AWS name begins with."""
+        return f"{self.project.slug}-{self.environment}"
 
     @property
     def region(self) -> str:
@@ -201,7 +242,13 @@ class Settings:
 
     @property
     def role_arn(self) -> str:
-        return f"arn:{self.partition}:iam::{self.account}:role/{self.prefix}-execution"
+        return self.role("execution")
+
+    def role(self, name: str) -> str:
+        """ARN of a role of this environment, with the path and prefix of [deploy.parameters]."""
+        path = self.deploy.parameters.get("RolePath", "/")
+        before = self.deploy.parameters.get("RolePrefix", "")
+        return f"arn:{self.partition}:iam::{self.account}:role{path}{before}{self.prefix}-{name}"
 
     @property
     def image_uri(self) -> str:
@@ -229,9 +276,9 @@ def load(env: str, path: Path = Path(FILE)) -> Settings:
         for field in fields(Settings)
         if field.name in document or _is_section(hints[field.name])
     }
-    _refuse_unknown(document, [*wanted, "tags"], "")
+    _refuse_unknown(document, [*wanted, *OPTIONAL], "")
     sections = {name: _typed(hint, document.get(name, _ABSENT), name) for name, hint in wanted.items()}
-    settings = Settings(env=env, **({"tags": {}} | sections))
+    settings = Settings(env=env, **({name: {} for name in OPTIONAL} | sections))
     _check_between_sections(settings)
     return settings
 

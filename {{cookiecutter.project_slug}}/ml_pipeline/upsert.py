@@ -74,7 +74,7 @@ def upsert(settings: Settings, definition: str) -> str:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFound":
             raise
-        tags = {"Project": settings.project.slug, "Environment": settings.env, **settings.tags}
+        tags = {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
         tag_list = [{"Key": key, "Value": value} for key, value in tags.items()]
         return client.create_pipeline(**request, Tags=tag_list)["PipelineArn"]
     return client.update_pipeline(**request)["PipelineArn"]
