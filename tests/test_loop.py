@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from heavy_imports import heavy_imports
-from test_run import command, edit, results
+from test_run import command, edit, heed_ctrl_c, results
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +207,7 @@ def test_the_served_model_answers_the_curl_line_as_it_is_printed_and_ends_cleanl
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     line = [serving.stdout.readline() for _ in range(3)][-1]
     asked = subprocess.run(line, shell=True, capture_output=True, text=True)

@@ -53,6 +53,11 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
+def heed_ctrl_c() -> None:
+    """For a child: a shell that starts these tests with `&` makes all that they start ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Listener:
     """Counts the connections to a port that nothing may connect to."""
 
@@ -321,6 +326,7 @@ def test_ctrl_c_stops_the_execution_and_leaves_no_process(make_project):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     for line in process.stdout:
         if line.startswith("Process"):

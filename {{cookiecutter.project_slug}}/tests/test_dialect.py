@@ -64,7 +64,7 @@ def test_what_is_no_plain_csv_is_refused_with_the_remedy(case):
 
 
 def test_an_object_is_converted_where_it_is_copied_to():
-    with pytest.raises(DataError, match="UTF-8 x.csv > utf8-x.csv$"):
+    with pytest.raises(DataError, match=r"UTF-8 x\.csv > utf8-x\.csv$"):
         sniff("a,b\n".encode("utf-16"), "s3://bucket/raw/x.csv")
 
 

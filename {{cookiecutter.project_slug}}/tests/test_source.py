@@ -109,10 +109,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]
     ("status", "remedy"),
     [
         (301, r"bucket mine lies in another region: set AWS_REGION to it$"),
-        (
-            400,
-            r"S3 refuses the request, as it does when the credentials have expired: renew them \(aws sso login\)",
-        ),
+        (400, r"S3 refuses the request, as it does when the credentials have expired: renew them \(aws sso"),
         (403, r"access denied: these credentials need s3:GetObject on it and s3:ListBucket on its bucket"),
         (503, r"S3 answers 503"),
     ],
