@@ -22,7 +22,8 @@ sys.path.insert(0, str(PROJECT))
 from ml_pipeline import settings  # noqa: E402
 from ml_pipeline.local import LocalAws  # noqa: E402
 
-HOUR, DAY = 3600, 24 * 3600
+HOUR = 3600
+LONGEST_WAIT_HOURS = 32 * 24
 RUNNING = ("Executing", "Stopping")
 POLL_SECONDS = 0.5
 
@@ -52,6 +53,13 @@ class World:
     def advance(self, seconds: int, what: str) -> None:
         self._clock({"advance_seconds": seconds})
         self.say(what)
+
+    def advance_to_schedule(self) -> None:
+        """Hour by hour, until EventBridge Scheduler starts something."""
+        for _ in range(LONGEST_WAIT_HOURS):
+            if self._clock({"advance_seconds": HOUR})["deliveries"]:
+                return self.say("the schedule is due")
+        raise RuntimeError(f"nothing was scheduled in {LONGEST_WAIT_HOURS} hours (settings.toml, [schedule])")
 
     def publish(self, metric: str, violations: int) -> None:
         """As a monitoring step does once it has compared scored rows with the training data."""
@@ -128,7 +136,7 @@ def story(world: World) -> list[list[tuple[str, str]]]:
     world.command("upload", "data/sample.csv", "--env", "dev")
     people, scenes = world.subscribed(), []
     world.say("dev is deployed, its data are there; nobody starts anything from here on")
-    world.advance(7 * DAY, "a week has passed, in which the schedule was due once")
+    world.advance_to_schedule()
     scenes.append(world.tell_executions())
     world.command("approve", "1", "--env", "dev")
     world.say(f"people read: {'; '.join(world.messages(people)) or 'nothing'}")
