@@ -113,7 +113,7 @@ class World:
         return url
 
     def messages(self, url: str) -> list[str]:
-        answer = self.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+        answer = self.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=10)
         return [json.loads(message["Body"])["Message"] for message in answer.get("Messages", [])]
 
     def _reason(self, execution: dict[str, Any]) -> str:
