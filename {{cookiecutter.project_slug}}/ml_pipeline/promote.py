@@ -209,10 +209,13 @@ def _entered(settings: Settings, source: Place) -> Place:
     """The target with credentials that work there: those at hand, or the deploy role of another account."""
     account = settings.deploy.account or source.settings.account
     settings = replace(settings, account=account)
+    endpoint = source.session.client("sagemaker", region_name=settings.region).meta.endpoint_url
+    place = f"{settings.prefix}: account {account}, region {settings.region}, endpoint {endpoint}"
     if account == source.settings.account:
+        print(place, flush=True)
         return Place(settings, source.session)
     role = deploy_role(settings)
-    print(f"account {account}, region {settings.region}, as {role}", flush=True)
+    print(f"{place}, as {role}", flush=True)
     try:
         answer = source.client("sts").assume_role(
             RoleArn=role, RoleSessionName=f"promote-{settings.prefix}", DurationSeconds=SESSION_SECONDS

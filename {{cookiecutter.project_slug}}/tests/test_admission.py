@@ -115,4 +115,4 @@ def test_nothing_is_read_before_an_execution_is_admitted(bucket, settings, monke
 
     monkeypatch.setattr(admission, "admit", admit)
     with pytest.raises(Refused, match="drift"):
-        process("s3://no-such-bucket/", "drift", "execution1", settings())
+        process(f"s3://{bucket}/raw/", "drift", "execution1", settings())  # which holds no period
