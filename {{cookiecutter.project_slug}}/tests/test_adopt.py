@@ -298,6 +298,16 @@ def test_a_csv_may_have_other_endings(folder: Path, name: str):
     assert settings_file.load("local", folder / "settings.toml").data.file == name
 
 
+@pytest.mark.parametrize(
+    ("cells", "told"), [(2024, "in every row: 2024"), ([2024, *[None] * 299], "wherever there is one: 2024")]
+)
+def test_a_column_of_one_value_is_left_out_and_told_as_it_is(
+    folder: Path, cells: Any, told: str, capsys: pytest.CaptureFixture[str]
+):
+    assert adopt(folder, csv(frame(year=cells)), "--target", "y") == 0
+    assert re.search(rf"exclude +year +the same value {told}\n", capsys.readouterr().out)
+
+
 def test_a_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["adopt", str(folder), "--target", "y"]) == 2
     assert f"{folder}: a folder, not a file" in capsys.readouterr().err
