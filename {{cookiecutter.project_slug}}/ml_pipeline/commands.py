@@ -8,6 +8,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ml_pipeline import cloud_commands, listing, operate_commands, rerun, runs, settings
 from ml_pipeline.errors import InputError
@@ -29,7 +30,7 @@ def _run_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="FILE",
-        help=".csv or .parquet, or s3://bucket/key (default: file in settings.toml, [data])",
+        help="CSV or parquet, or s3://bucket/key (default: file in settings.toml, [data])",
     )
     operate_commands.set_option(parser)
     parser.add_argument(
@@ -60,6 +61,7 @@ def _run(chosen: Namespace) -> int:
         from ml_pipeline.steps.process import check_file
 
         check_file(data, wanted)
+    runs.check_writable()
     return run.run(run.Request(data, values, chosen.fresh, again), wanted)
 
 
@@ -140,6 +142,27 @@ def _runs(chosen: Namespace) -> int:
     return 0
 
 
+def _metrics_options(parser: ArgumentParser) -> None:
+    parser.description = "Prints a run's metrics as a Markdown table, for a terminal or a CI summary."
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="default: latest")
+    parser.add_argument(
+        "--against", metavar="FOLDER", help="folder of the run shown beside it, if there is one"
+    )
+
+
+def _metrics(chosen: Namespace) -> int:
+    print(listing.metrics(runs.find(chosen.run), Path(chosen.against) if chosen.against else None))
+    return 0
+
+
+def _workflows(chosen: Namespace) -> int:
+    from ml_pipeline import workflows
+
+    for path in workflows.install(settings.load("local").project.slug):
+        print(path)
+    return 0
+
+
 def _clean_options(parser: ArgumentParser) -> None:
     parser.description = (
         "Deletes older runs and their objects in the local AWS; never what a model version, runs/latest or a "
@@ -207,7 +230,7 @@ def _no_options(parser: ArgumentParser) -> None:
 
 def _adopt_options(parser: ArgumentParser) -> None:
     parser.description = "Looks at a file of yours and makes [data] and [split] of settings.toml fit it."
-    parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
+    parser.add_argument("file", metavar="FILE", help="CSV or parquet, or s3://bucket/key")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     parser.add_argument("--positive", default="", metavar="VALUE", help="the label counted as 1")
     parser.add_argument("--problem", choices=("binary", "multiclass", "regression"), help="if guessed wrong")
@@ -239,6 +262,7 @@ GROUPS = {
         ),
         Command("serve", "a run's model on a port, with a curl line that asks it", _serve_options, _serve),
         Command("runs", "all runs, the newest first", _no_options, _runs),
+        Command("metrics", "a run's metrics, beside another's, as Markdown", _metrics_options, _metrics),
         Command("logs", "what a step of a run has printed", _logs_options, _logs),
         Command(
             "approve", "make a model version the one that the next run must meet", _version_option, _approve
@@ -328,6 +352,14 @@ GROUPS = {
             "one execution on the smallest machines, held against the local AWS",
             operate_commands.smoke_options,
             operate_commands.smoke,
+        ),
+    ),
+    "in CI": (
+        Command(
+            "workflows",
+            "the CI files of a project in a folder of a larger repository",
+            _no_options,
+            _workflows,
         ),
     ),
 }

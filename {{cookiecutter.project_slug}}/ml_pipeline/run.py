@@ -41,7 +41,7 @@ def run(request: Request, settings: Settings) -> int:
             settings = upsert.located(settings, ACCOUNT)
             prepare(settings)
             definition = json.loads(upsert.upsert(settings).definition)
-            selection = _selection(request.rerun, definition)
+            selection = _selection(request.rerun, definition, settings)
             name, values = f"{settings.prefix}-train", _parameters(request, definition, settings)
             arn = executions.start(name, values, selection)
             return _followed(arn, list(graph.needs(definition)), settings, not request.fresh)
@@ -90,14 +90,14 @@ def _uploaded(path: Path, settings: Settings) -> str:
     return f"{folder}/{path.name}"
 
 
-def _selection(rerun: Rerun | None, definition: dict[str, Any]) -> dict[str, Any]:
+def _selection(rerun: Rerun | None, definition: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Members of StartPipelineExecution that name the steps to run and whose results the others have."""
     if rerun is None:
         return {}
     import boto3
 
     client, arn = boto3.client("sagemaker"), rerun.source["arn"]
-    selected = [{"StepName": name} for name in rerun.selected(definition)]
+    names = rerun.selected(definition)
     try:
         client.describe_pipeline_execution(PipelineExecutionArn=arn)
     except client.exceptions.ResourceNotFound:
@@ -105,7 +105,23 @@ def _selection(rerun: Rerun | None, definition: dict[str, Any]) -> dict[str, Any
             f"run {rerun.source['id']} is not in the local AWS: it ran with --fresh, or `make clean` has "
             "forgotten it; run the whole pipeline"
         ) from None
+    _check_tuning_data(rerun, set(names), settings)
+    selected = [{"StepName": name} for name in names]
     return {"SelectiveExecutionConfig": {"SourcePipelineExecutionArn": arn, "SelectedSteps": selected}}
+
+
+def _check_tuning_data(rerun: Rerun, selected: set[str], settings: Settings) -> None:
+    """Raises InputError if Tune is to run, and Process, which is kept, has written no data for it."""
+    from ml_pipeline import storage
+
+    if not settings.tune.trials or "Tune" not in selected or "Process" in selected:
+        return
+    process = next(step for step in rerun.source["steps"] if step["name"] == "Process")
+    if not storage.list_uris(f"{process['result']['xgboost_uri']}/"):
+        raise InputError(
+            f"--from {rerun.step}: Process of run {rerun.source['id']} has written no data for Tune, since "
+            f"trials was 0 (settings.toml, [tune]): use --from Process"
+        )
 
 
 def _parameters(request: Request, definition: dict[str, Any], settings: Settings) -> dict[str, str]:

@@ -40,7 +40,7 @@ def applicants(rows: int = 400, seed: int = 5) -> pd.DataFrame:
 
 
 def put(bucket: str, content: str | bytes | pd.DataFrame, name: str = "raw/data.csv") -> str:
-    if isinstance(content, pd.DataFrame) and name.endswith(".parquet"):
+    if isinstance(content, pd.DataFrame) and name.lower().endswith(".parquet"):
         buffer = io.BytesIO()
         content.to_parquet(buffer)
         content = buffer.getvalue()
@@ -349,7 +349,7 @@ def changed(**columns: Any) -> pd.DataFrame:
 REFUSED = {
     "no object": (None, {}, "no such object, and no data below it"),
     "empty object": ("", {}, "data.csv: the object is empty"),
-    "blank lines": ("\n\n", {}, "holds no header"),
+    "blank lines": ("\n\n", {}, "only blank lines"),
     "header only": ("id,approved\n", {}, "no rows, only the header id, approved"),
     "header without a line end": ("id,approved", {}, "no rows, only the header id, approved"),
     "not UTF-8": (
@@ -469,8 +469,16 @@ def test_a_nested_parquet_column_is_refused_by_name(bucket, loans):
 
 @pytest.mark.parametrize("name", ["raw/data.xlsx", "raw/data"])
 def test_a_file_of_another_kind_is_refused(bucket, loans, name):
-    with pytest.raises(DataError, match=r"must end with \.csv or \.parquet"):
+    with pytest.raises(DataError, match=r"must end with \.csv, \.tsv, \.txt, \.data or \.parquet"):
         process(put(bucket, "x", name), "manual", EXECUTION, loans)
+
+
+@pytest.mark.parametrize("name", ["data.tsv", "data.txt", "adult.data", "DATA.CSV", "DATA.PARQUET"])
+def test_a_table_may_have_other_endings(bucket, loans, name):
+    expected = process(put(bucket, applicants(), "raw/data.csv"), "manual", EXECUTION, loans)
+    content = applicants().to_csv(index=False, sep="\t") if name != "DATA.PARQUET" else applicants()
+    found = process(put(bucket, content, f"others/{name}"), "manual", EXECUTION, loans)
+    assert found["summary"] == expected["summary"]
 
 
 def test_a_numeric_facet_needs_a_threshold_before_anything_is_trained(bucket, settings):
