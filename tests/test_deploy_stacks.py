@@ -307,8 +307,11 @@ def test_notifications_are_under_the_created_key_which_lets_eventbridge_in(compa
     policy = stack.aws.client("kms").get_key_policy(
         KeyId=company["foundation"].ids["Key"], PolicyName="default"
     )
-    services = [each["Principal"].get("Service", []) for each in json.loads(policy["Policy"])["Statement"]]
-    assert ["events.amazonaws.com", "cloudwatch.amazonaws.com"] in services
+    allowed = {each["Principal"].get("Service"): each for each in json.loads(policy["Policy"])["Statement"]}
+    # EventBridge names neither account nor rule when it publishes under a key.
+    bound = allowed["events.amazonaws.com"]["Condition"]
+    assert bound == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": stack.outputs["TopicArn"]}}
+    assert "kms:Decrypt" in allowed["cloudwatch.amazonaws.com"]["Action"]
 
 
 def test_nothing_leads_out_of_the_created_vpc(plain):

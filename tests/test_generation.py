@@ -26,8 +26,11 @@ JINJA = re.compile(r"\{\{-?\s*cookiecutter|\{%|\{#")
 FILES = (TEMPLATE / "tests" / "generated_files.txt").read_text(encoding="utf-8").split()
 # Files that only one answer brings.
 FILES_OF = {
-    "github": ("infra/ci.yaml",),
-    "gitlab": ("infra/ci.yaml",),
+    "github": (
+        *(f".github/workflows/{name}.yml" for name in ("pull-request", "deploy", "newest-sdk")),
+        "infra/ci.yaml",
+    ),
+    "gitlab": (".gitlab-ci.yml", "infra/ci.yaml"),
     "codepipeline": ("infra/codepipeline.yaml",),
     "none": (),
     "in_step": (),

@@ -17,6 +17,7 @@ import boto3
 import pytest
 
 from ml_pipeline import local, results, settings, storage, upsert
+from ml_pipeline.steps.register import register
 
 ENDED = ("Succeeded", "Failed", "Stopped")
 
@@ -157,6 +158,10 @@ def test_a_retried_execution_keeps_what_succeeded_and_registers_once(deployed):
     deployed.ended(arn)
     assert deployed.status(arn) == "Succeeded"
     assert deployed.step(arn, "Train")["StartTime"] == train["StartTime"]
+    folder = deployed.settings.uri(arn.rpartition("/")[2], "register")
+    arguments = storage.read_json(f"{folder}/arguments.json")
+    # As when the job's machine is lost after it has registered: the step runs again.
+    assert register(**arguments, settings=deployed.settings) == storage.read_json(f"{folder}/result.json")
     pages = (
         boto3.client("sagemaker")
         .get_paginator("list_model_packages")

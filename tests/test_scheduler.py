@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import Server
+from conftest import ROLE, Server
 from local_aws.events.cron import parse
 from started_by_itself import World, ask, refusal
+from test_definition import pipeline, training
 from waiting import until
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,6 +34,7 @@ def runs(expression: str, zone: str = "UTC", begin: datetime = BEGIN, count: int
         ("cron(0 0 L * ? *)", ["2026-01-31 00:00", "2026-02-28 00:00", "2026-03-31 00:00"]),
         ("cron(0 0 LW * ? *)", ["2026-01-30 00:00", "2026-02-27 00:00", "2026-03-31 00:00"]),
         ("cron(0 0 1W * ? *)", ["2026-02-02 00:00", "2026-03-02 00:00", "2026-04-01 00:00"]),
+        ("cron(0 0 1W 8 ? *)", ["2026-08-03 00:00", "2027-08-02 00:00", "2028-08-01 00:00"]),
         ("cron(0 0 15W * ? *)", ["2026-01-15 00:00", "2026-02-16 00:00", "2026-03-16 00:00"]),
         ("cron(0 0 31W * ? *)", ["2026-01-30 00:00", "2026-03-31 00:00", "2026-05-29 00:00"]),
         ("cron(0 0 ? * 6L *)", ["2026-01-30 00:00", "2026-02-27 00:00", "2026-03-27 00:00"]),
@@ -158,12 +161,22 @@ def test_a_weekly_schedule_starts_the_pipeline_three_times_in_three_weeks(world:
 
 
 def test_moving_the_clock_makes_no_execution_longer(world: World) -> None:
-    sagemaker, before = world.client("sagemaker"), world.now()
-    sagemaker.start_pipeline_execution(PipelineName=world.pipeline)
+    sagemaker, name, before = world.client("sagemaker"), world.name("held"), world.now()
+    definition = json.dumps(pipeline(training("Held")))
+    sagemaker.create_pipeline(PipelineName=name, RoleArn=ROLE, PipelineDefinition=definition)
+    # A throttled step waits for a second, until it is stopped.
+    order_fault(world, "throttle", 1, "CreateTrainingJob")
+    execution = sagemaker.start_pipeline_execution(PipelineName=name)
+    listed = {"PipelineExecutionArn": execution["PipelineExecutionArn"]}
+    until(lambda: sagemaker.list_pipeline_execution_steps(**listed)["PipelineExecutionSteps"])
     world.move(advance_seconds=86400)
-    described = world.ended(world.executions()[-1])
+    sagemaker.stop_pipeline_execution(**listed)
+    described = world.ended(execution)
+    (step,) = sagemaker.list_pipeline_execution_steps(**listed)["PipelineExecutionSteps"]
+    assert described["PipelineExecutionStatus"] == "Stopped"
     assert described["CreationTime"] - before < timedelta(minutes=1)
     assert described["LastModifiedTime"] - described["CreationTime"] < timedelta(minutes=1)
+    assert step["EndTime"] - step["StartTime"] < timedelta(minutes=1)
 
 
 def test_a_schedule_fires_in_real_time_too(world: World, mail: str) -> None:
@@ -176,11 +189,12 @@ def test_a_schedule_fires_in_real_time_too(world: World, mail: str) -> None:
 def test_schedules_that_are_off_over_or_not_begun_do_not_fire(world: World, mail: str) -> None:
     now = world.now()
     create(world, "off", "rate(1 hour)", sends(mail, world, "off"), State="DISABLED")
-    create(world, "later", "rate(1 hour)", sends(mail, world, "later"), StartDate=now + timedelta(hours=3))
+    half_hours, start = "cron(0/30 * * * ? *)", now + timedelta(hours=3)
+    create(world, "later", half_hours, sends(mail, world, "later"), StartDate=start)
     create(world, "over", "rate(1 hour)", sends(mail, world, "over"), EndDate=now + timedelta(minutes=90))
     world.received(mail)
     world.move(advance_seconds=4.5 * 3600)
-    assert sorted(each["Body"] for each in world.received(mail)) == ["later", "later", "over"]
+    assert sorted(each["Body"] for each in world.received(mail)) == ["later", "later", "later", "over"]
     for what in ("off", "later", "over"):
         world.client("scheduler").delete_schedule(Name=world.name(what))
 
@@ -229,8 +243,8 @@ def test_without_the_permission_nothing_starts_and_one_dead_letter_tells_why(wor
     world.client("scheduler").delete_schedule(Name=world.name("denied"))
 
 
-def order_fault(world: World, kind: str, times: int) -> None:
-    ask(world.aws.endpoint, "faults", {"kind": kind, "operation": "StartPipelineExecution", "times": times})
+def order_fault(world: World, kind: str, times: int, operation: str = "StartPipelineExecution") -> None:
+    ask(world.aws.endpoint, "faults", {"kind": kind, "operation": operation, "times": times})
 
 
 def test_what_was_throttled_is_started_once_later(world: World) -> None:

@@ -112,23 +112,33 @@ class Builds:
         self._push(variables["REPOSITORY_URI"].partition("/")[2], variables["IMAGE_TAG"], source)
 
     def _push(self, repository: str, tag: str, source: bytes) -> None:
-        def blob(content: bytes, kind: str) -> dict[str, Any]:
-            digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-            return {"mediaType": f"application/vnd.docker.{kind}", "size": len(content), "digest": digest}
-
+        """As `docker push` does: first the blobs that are not there yet, then the manifest."""
         config = json.dumps({"os": "linux", "architecture": "amd64"}).encode()
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": blob(config, "container.image.v1+json"),
-            "layers": [blob(source, "image.rootfs.diff.tar.gzip")],
-        }
         try:
+            manifest = {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": self._blob(repository, config, "container.image.v1+json"),
+                "layers": [self._blob(repository, source, "image.rootfs.diff.tar.gzip")],
+            }
             self.api.client("ecr").put_image(
                 repositoryName=repository, imageManifest=json.dumps(manifest), imageTag=tag
             )
         except ClientError as error:
             raise BuildFailed(str(error)) from None
+
+    def _blob(self, repository: str, content: bytes, kind: str) -> dict[str, Any]:
+        """The manifest's entry of a blob that ECR holds now."""
+        ecr, digest = self.api.client("ecr"), f"sha256:{hashlib.sha256(content).hexdigest()}"
+        known = ecr.batch_check_layer_availability(repositoryName=repository, layerDigests=[digest])
+        if not known["layers"]:
+            upload = {"repositoryName": repository}
+            upload["uploadId"] = ecr.initiate_layer_upload(**upload)["uploadId"]
+            ecr.upload_layer_part(
+                **upload, partFirstByte=0, partLastByte=len(content) - 1, layerPartBlob=content
+            )
+            ecr.complete_layer_upload(**upload, layerDigests=[digest])
+        return {"mediaType": f"application/vnd.docker.{kind}", "size": len(content), "digest": digest}
 
     def _found(self, request: dict) -> dict:
         ids = request.get("ids", [])

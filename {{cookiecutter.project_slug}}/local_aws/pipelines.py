@@ -245,13 +245,6 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def update_execution(api: "SageMaker", request: dict) -> dict:
-    arn = request["PipelineExecutionArn"]
-    with api.state.lock:
-        found(api, EXECUTION, arn)
-        return api.state.update(EXECUTION.name, arn, **request, LastModifiedTime=api.clock.now())
-
-
 def stop_execution(api: "SageMaker", request: dict) -> dict:
     """Asks a running execution to stop; it reports Stopping, then Stopped."""
     arn = request["PipelineExecutionArn"]

@@ -61,7 +61,6 @@ OPERATIONS = {
     "StartPipelineExecution": pipelines.start_execution,
     "StopPipelineExecution": pipelines.stop_execution,
     "RetryPipelineExecution": pipelines.retry_execution,
-    "UpdatePipelineExecution": pipelines.update_execution,
     "DescribePipelineExecution": pipelines.execution,
     "DescribePipelineDefinitionForExecution": pipelines.definition_for_execution,
     "ListPipelineExecutions": pipelines.list_executions,
@@ -110,7 +109,7 @@ class SageMaker:
         return resources.answer(operation, OPERATIONS[operation](self, request))
 
     def client(self, service: str, role_arn: str | None = None) -> Any:
-        """A boto3 client at this server, one for all threads; with --enforce-iam with the role's permissions."""
+        """A boto3 client at this server, one for all threads; with --enforce-iam, of the role."""
         keys = self.keys(role_arn)
         with self._clients_lock:
             if (service, *keys) not in self._clients:
@@ -118,7 +117,7 @@ class SageMaker:
             return self._clients[service, *keys]
 
     def keys(self, role_arn: str | None) -> tuple[str, ...]:
-        """Access key, secret and token of a session of the role, or the account's own without --enforce-iam."""
+        """Access key, secret and token of the role's session; the account's own without --enforce-iam."""
         if role_arn is None or not self.enforce_iam:
             return ACCESS_KEY, "local"
         session = self.roles.session(role_arn)

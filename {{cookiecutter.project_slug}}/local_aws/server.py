@@ -21,6 +21,7 @@ from werkzeug.wrappers import Request, Response
 
 from local_aws import connections, faults, joblog, moto_gaps
 from local_aws.codebuild import Builds
+from local_aws.ecr import LAYERS, PREFIX, Layers, replaced_body
 from local_aws.objects import FileS3
 from local_aws.sagemaker import ApiError, SageMaker
 
@@ -36,6 +37,7 @@ BY_MOTO = (
     "kms",
     "logs",
     "monitoring",
+    "secretsmanager",
     "sns",
     "sqs",
     "ssm",
@@ -64,6 +66,7 @@ class Front:
     def __init__(self, api: SageMaker) -> None:
         self.api = api
         self.moto = DomainDispatcherApplication(create_backend_app)
+        self.layers = Layers(api)
         self.s3 = FileS3(self.moto, api.state.folder, api.account)
         self.builds = Builds(api)
         self._asked: set[str] = set()
@@ -84,6 +87,8 @@ class Front:
             return self._cloudformation(environ)
         if environ.get("HTTP_X_AMZ_TARGET") == LOG_STREAMS:
             self._restore_log(environ)
+        if service == "ecr":
+            return self._ecr(environ)
         if service == "codebuild" and self.builds.answers(environ):
             return self.builds
         if service in connections.SERVICES:
@@ -95,6 +100,8 @@ class Front:
         if service in BY_MOTO:
             moto_gaps.fill(service)
             return self.moto
+        if service is None and environ["PATH_INFO"].startswith(LAYERS):
+            return self.layers.download(environ["PATH_INFO"])
         if service is None and environ["PATH_INFO"] == FAULTS:
             return self._faults(environ)
         if service is None and environ["PATH_INFO"] in (CLOCK, DELIVERIES):
@@ -115,6 +122,19 @@ class Front:
         except Exception as error:  # the client gets an answer, the terminal the traceback
             traceback.print_exc()
             return _json_error(500, "InternalFailure", f"{operation}: {error!r} (see the server's output)")
+
+    def _ecr(self, environ: dict) -> Callable:
+        """Layers are ours, moto keeps the rest: an image under the digest of its manifest."""
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        try:
+            if self.layers.answers(target):
+                return _json(200, self.layers.answer(target, _request(environ)))
+            if target == f"{PREFIX}PutImage":
+                replaced_body(environ, self.layers.checked_manifest(_request(environ)))
+        except ApiError as error:
+            return _json_error(400, error.code, error.message)
+        moto_gaps.fill("ecr")
+        return self.moto
 
     def _connections(self, environ: dict) -> Response:
         _, _, region, service, _ = credential_scope(environ)

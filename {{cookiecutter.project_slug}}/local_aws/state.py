@@ -13,7 +13,7 @@ from typing import TextIO
 
 FORMAT = 1
 SAVE_DELAY_SECONDS = 0.5
-OURS = ("records.json", "objects.pickle", "objects", "jobs", "logs")
+OURS = ("records.json", "objects.pickle", "objects", "jobs", "layers", "logs")
 
 
 class StateError(Exception):

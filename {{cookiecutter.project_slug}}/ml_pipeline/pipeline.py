@@ -49,7 +49,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
         options |= isolation.function_step(settings, options["instance_type"])
         return step(**options)(recorded(function))
 
-    processed = box(process)(parameters["RawDataUri"], execution, settings)
+    processed = box(process)(parameters["RawDataUri"], parameters["TriggerReason"], execution, settings)
     tuned = box(tune)(processed["xgboost_uri"], processed["feature_spec_uri"], execution, settings)
     trained = box(train, **_spot(settings))(
         processed["encoded_uri"],
@@ -82,6 +82,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
     registered = box(register)(
         trained["model_uri"],
         tuned["best"],
+        processed["raw_data_uri"],
         processed["data_sha256"],
         processed["feature_spec_uri"],
         evaluated["metrics_uri"],

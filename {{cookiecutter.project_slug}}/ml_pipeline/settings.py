@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -23,7 +23,7 @@ from ml_pipeline.names import (
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 FILE = "settings.toml"
-OPTIONAL = ("tags", "secrets")  # tables that a file may leave out
+OPTIONAL = ("tags", "secrets", "prices")  # tables that a file may leave out
 
 
 class SettingsError(InputError):
@@ -213,6 +213,7 @@ class Settings:
     triggers: Triggers
     tags: Mapping[str, str]
     secrets: Mapping[str, str]
+    prices: Mapping[str, Annotated[float, Between(0, 1000)]] = field(default_factory=dict)
     suffix: str = ""
     account: str = ""
     subnets: tuple[str, ...] = ()
@@ -273,9 +274,9 @@ def load(env: str, path: Path = Path(FILE)) -> Settings:
     document = _overridden(_document(path), env)
     hints = get_type_hints(Settings, include_extras=True)
     wanted = {
-        field.name: hints[field.name]
-        for field in fields(Settings)
-        if field.name in document or _is_section(hints[field.name])
+        each.name: hints[each.name]
+        for each in fields(Settings)
+        if each.name in document or _is_section(hints[each.name])
     }
     _refuse_unknown(document, [*wanted, *OPTIONAL], "")
     sections = {name: _typed(hint, document.get(name, _ABSENT), name) for name, hint in wanted.items()}

@@ -2,57 +2,39 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from local_aws.events.alarm_forms import (
+    ACTIONS_OF,
+    DAY_SECONDS,
+    AlarmError,
+    Metric,
+    check_actions,
+    configuration_of,
+    dimensions_of,
+    is_json,
+    metric_of,
+    metric_rule,
+    name_of,
+    refuse_unsupported,
+    samples_of,
+    stamp,
+    stat_of,
+    told_state,
+    why,
+)
 from local_aws.events.composite import CompositeRule, RuleError, parse
 from local_aws.events.deliver import ALARMS, Parcel
-from local_aws.events.evaluation import (
-    ALARM,
-    COMPARISONS,
-    EXTRA_PERIODS,
-    NO_DATA,
-    OK,
-    PERCENTILE,
-    SIMPLE,
-    Rule,
-    Samples,
-    datapoints,
-)
+from local_aws.events.evaluation import ALARM, EXTRA_PERIODS, NO_DATA, OK, Samples, datapoints
 
 if TYPE_CHECKING:
     from local_aws.sagemaker import SageMaker
 
 STATES = (OK, ALARM, NO_DATA)
-MISSING_MODES = ("breaching", "notBreaching", "ignore", "missing")
-ACTIONS_OF = {OK: "OKActions", ALARM: "AlarmActions", NO_DATA: "InsufficientDataActions"}
 # CloudWatch evaluates once a minute: a new alarm, or one that was set by hand, after that long at the latest.
 EVERY_SECONDS = 60
-DAY_SECONDS = 86400
-NOT_SUPPORTED = (
-    "ThresholdMetricId",
-    "EvaluationCriteria",
-    "EvaluationInterval",
-    "WarmUpConfiguration",
-    "ActionConfiguration",
-    "ActionsSuppressor",
-    "ActionsSuppressorWaitPeriod",
-    "ActionsSuppressorExtensionPeriod",
-    "EvaluateLowSampleCountPercentile",
-    "EvaluationWindow",
-)
 # What people on this machine stamp as now is now: the clock may be ahead of theirs.
 NOW_SECONDS = 300
-Metric = tuple[str, str, frozenset]
-
-
-class AlarmError(Exception):
-    """A request that CloudWatch refuses: its code and message."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
 
 
 class Alarms:
@@ -64,6 +46,7 @@ class Alarms:
         self.history: list[dict] = []
         self._samples: dict[Metric, list[Samples]] = defaultdict(list)
         self._recheck: dict[str, float] = {}
+        self._evaluated: dict[str, float] = {}
 
     def arn(self, name: str) -> str:
         return f"arn:aws:cloudwatch:{self.api.region}:{self.api.account}:alarm:{name}"
@@ -114,7 +97,7 @@ class Alarms:
             rule = parse(request["AlarmRule"])
         except RuleError as error:
             raise AlarmError("ValidationError", f"AlarmRule of {name}: {error}") from None
-        children = [_name(alarm) for alarm in rule.alarms]
+        children = [name_of(alarm) for alarm in rule.alarms]
         if absent := [child for child in children if child not in self.alarms]:
             message = f"Could not save the composite alarm {name}: its rule names alarms that do not exist"
             raise AlarmError("ValidationError", f"{message}: {', '.join(absent)}")
@@ -125,7 +108,7 @@ class Alarms:
     def _below(self, name: str) -> set[str]:
         """The alarms that the rule of an alarm depends on, at any depth."""
         alarm = self.alarms.get(name)
-        children = [_name(each) for each in alarm["_rule"].alarms] if alarm and alarm["_composite"] else []
+        children = [name_of(each) for each in alarm["_rule"].alarms] if alarm and alarm["_composite"] else []
         return set(children).union(*(self._below(child) for child in children))
 
     def found(self, name: str) -> dict:
@@ -141,6 +124,7 @@ class Alarms:
             for name in names:
                 self.alarms.pop(name, None)
                 self._recheck.pop(name, None)
+                self._evaluated.pop(name, None)
 
     def enable_actions(self, names: list[str], enabled: bool) -> None:
         with self.api.clock.turn:
@@ -154,7 +138,7 @@ class Alarms:
             if state not in STATES:
                 message = f"StateValue must be one of {', '.join(STATES)}, got {state!r}"
                 raise AlarmError("ValidationError", message)
-            if data is not None and not _is_json(data):
+            if data is not None and not is_json(data):
                 raise AlarmError("InvalidFormat", f"StateReasonData must be JSON, got {data!r}")
             self._recheck[name] = self.api.clock.now() + EVERY_SECONDS
             self._become(name, state, reason, data)
@@ -169,7 +153,7 @@ class Alarms:
                 self._samples[metric].append(samples_of(datum))
                 metrics.add(metric)
             for name, alarm in list(self.alarms.items()):
-                if not alarm["_composite"] and _metric(alarm) in metrics:
+                if not alarm["_composite"] and metric_of(alarm) in metrics:
                     self._evaluate(name)
             self.api.clock.wake()
 
@@ -182,38 +166,32 @@ class Alarms:
 
     def next_due(self) -> float | None:
         """When time alone may change an alarm: as a datum enters or leaves one of its periods."""
-        now = self._evaluated_until
-        crossings = [
-            moment
-            for alarm in self.alarms.values()
-            if not alarm["_composite"]
-            for moment in self._crossings(alarm)
-            if moment > now
-        ]
-        return min([*crossings, *self._recheck.values()], default=None)
+        due = [self._due(name) for name in self.alarms]
+        return min((moment for moment in due if moment is not None), default=None)
 
-    _evaluated_until = 0.0
+    def _due(self, name: str) -> float | None:
+        alarm, evaluated = self.alarms[name], self._evaluated.get(name, 0.0)
+        crossings = [] if alarm["_composite"] else self._crossings(alarm)
+        later = [moment for moment in crossings if moment > evaluated]
+        return min([*later, *([self._recheck[name]] if name in self._recheck else [])], default=None)
 
     def _crossings(self, alarm: dict) -> list[float]:
-        period, rule = _stat(alarm)[1], alarm["_rule"]
-        last = rule.periods + EXTRA_PERIODS
+        period, rule = stat_of(alarm)[1], alarm["_rule"]
         return [
-            # A moment later: a period holds its end, not its beginning.
-            each.moment + index * period + 0.001
-            for each in self._samples.get(_metric(alarm), [])
-            for index in range(last + 1)
+            # A period holds its end and not its beginning: a datum leaves it a moment later.
+            each.moment + (index * period + 0.001 if index else 0)
+            for each in self._samples.get(metric_of(alarm), [])
+            for index in range(rule.periods + EXTRA_PERIODS + 1)
         ]
 
     def run_next(self) -> None:
-        self._evaluated_until = now = self.api.clock.now()
-        for name, alarm in list(self.alarms.items()):
-            rechecked = self._recheck.get(name, float("inf")) <= now
-            if rechecked:
-                del self._recheck[name]
-            if not alarm["_composite"]:
-                self._evaluate(name)
-            elif rechecked:
+        now = self.api.clock.now()
+        for name in [name for name in self.alarms if (self._due(name) or now + 1) <= now]:
+            self._recheck.pop(name, None)
+            if self.alarms[name]["_composite"]:
                 self._evaluate_composite(name)
+            else:
+                self._evaluate(name)
         self._forget(now)
 
     def _forget(self, now: float) -> None:
@@ -223,20 +201,21 @@ class Alarms:
 
     def _evaluate(self, name: str) -> None:
         alarm = self.alarms[name]
-        rule, (statistic, period, unit), now = alarm["_rule"], _stat(alarm), self.api.clock.now()
-        samples = [each for each in self._samples.get(_metric(alarm), []) if unit in (None, each.unit)]
+        rule, (statistic, period, unit), now = alarm["_rule"], stat_of(alarm), self.api.clock.now()
+        self._evaluated[name] = now
+        samples = [each for each in self._samples.get(metric_of(alarm), []) if unit in (None, each.unit)]
         points = datapoints(samples, statistic, period, rule.periods + EXTRA_PERIODS, now)
         state = rule.state(points, alarm["StateValue"])
-        self._become(name, state, *_why(alarm, points, state, now))
+        self._become(name, state, *why(alarm, points, state, now))
 
     def _evaluate_composite(self, name: str) -> None:
         rule = self.alarms[name]["_rule"]
         state = ALARM if rule.holds(self._state_of) else OK
-        states = ", ".join(f"{_name(child)} is {self._state_of(child)}" for child in rule.alarms)
+        states = ", ".join(f"{name_of(child)} is {self._state_of(child)}" for child in rule.alarms)
         self._become(name, state, f"The rule is {'met' if state == ALARM else 'not met'}: {states}", None)
 
     def _state_of(self, name_or_arn: str) -> str:
-        alarm = self.alarms.get(_name(name_or_arn))
+        alarm = self.alarms.get(name_of(name_or_arn))
         return alarm["StateValue"] if alarm else NO_DATA
 
     def _become(self, name: str, state: str, reason: str, data: str | None) -> None:
@@ -249,13 +228,13 @@ class Alarms:
         alarm |= {"StateValue": state, "StateReason": reason, "StateUpdatedTimestamp": now}
         alarm |= {"StateReasonData": data, "StateTransitionedTimestamp": now}
         summary = f"Alarm updated from {before['StateValue']} to {state}"
-        told = {"oldState": _state(before), "newState": _state(alarm)}
+        told = {"oldState": told_state(before), "newState": told_state(alarm)}
         self.note(name, "StateUpdate", summary, told)
         detail = {
             "alarmName": name,
-            "state": _state(alarm),
-            "previousState": _state(before),
-            "configuration": _configuration(alarm),
+            "state": told_state(alarm),
+            "previousState": told_state(before),
+            "configuration": configuration_of(alarm),
         }
         self.api.events.rules.emit(
             "aws.cloudwatch", "CloudWatch Alarm State Change", [alarm["AlarmArn"]], detail, now
@@ -264,7 +243,7 @@ class Alarms:
             for topic in alarm[ACTIONS_OF[state]]:
                 self._publish(alarm, before, topic)
         for parent, other in list(self.alarms.items()):
-            if other["_composite"] and name in map(_name, other["_rule"].alarms):
+            if other["_composite"] and name in map(name_of, other["_rule"].alarms):
                 self._evaluate_composite(parent)
 
     def _publish(self, alarm: dict, before: dict, topic: str) -> None:
@@ -307,151 +286,3 @@ class Alarms:
                 "HistoryData": json.dumps({"version": "1.0"} | data),
             }
         )
-
-
-def refuse_unsupported(request: dict) -> None:
-    if found := [name for name in NOT_SUPPORTED if name in request]:
-        message = f"{request['AlarmName']}: {', '.join(found)} is not supported by the local AWS"
-        raise AlarmError("ValidationError", message)
-
-
-def check_actions(request: dict) -> None:
-    actions = [action for member in ACTIONS_OF.values() for action in request.get(member, [])]
-    if other := [action for action in actions if not action.startswith("arn:aws:sns:")]:
-        message = f"{request['AlarmName']}: the local AWS tells SNS topics only, got {', '.join(other)}"
-        raise AlarmError("ValidationError", message)
-
-
-def metric_rule(request: dict) -> Rule:
-    """Raises AlarmError."""
-    refuse_unsupported(request)
-    if problem := next(_problems(request), None):
-        raise AlarmError("ValidationError", f"{request['AlarmName']}: {problem}")
-    periods = request["EvaluationPeriods"]
-    needed = request.get("DatapointsToAlarm", periods)
-    missing = request.get("TreatMissingData", "missing")
-    return Rule(request["ComparisonOperator"], request["Threshold"], periods, needed, missing)
-
-
-def _problems(request: dict) -> Iterator[str]:
-    """What is wrong with a metric alarm, one sentence each."""
-    periods, missing = request.get("EvaluationPeriods", 0), request.get("TreatMissingData", "missing")
-    needed = request.get("DatapointsToAlarm", periods)
-    statistic, period, _ = _stat(request)
-    if not 1 <= needed <= periods:
-        yield f"DatapointsToAlarm must be 1 to EvaluationPeriods ({periods}), got {needed}"
-    if missing not in MISSING_MODES:
-        yield f"TreatMissingData must be one of {', '.join(MISSING_MODES)}, got {missing}"
-    if request.get("ComparisonOperator") not in COMPARISONS:
-        yield f"ComparisonOperator must be one of {', '.join(COMPARISONS)}"
-    if "Threshold" not in request:
-        yield "Threshold is required"
-    if statistic not in SIMPLE and not PERCENTILE.fullmatch(statistic):
-        yield f"the local AWS knows the statistics {', '.join(SIMPLE)} and p0 to p100, got {statistic}"
-    if period not in (10, 20, 30) and (period < 60 or period % 60):
-        yield f"Period must be 10, 20, 30 or n * 60, got {period}"
-    if period * periods > (DAY_SECONDS if period < 3600 else 7 * DAY_SECONDS):
-        yield "it looks back more than a day (a week when Period is an hour or more)"
-
-
-def _stat(alarm: dict) -> tuple[str, int, str | None]:
-    """Statistic, period and unit (None: any) of a metric alarm. Raises AlarmError."""
-    if "Metrics" in alarm:
-        only = _only_metric(alarm)
-        return only["Stat"], only["Period"], only.get("Unit")
-    if ("Statistic" in alarm) == ("ExtendedStatistic" in alarm):
-        message = f"{alarm['AlarmName']}: give either Statistic or ExtendedStatistic"
-        raise AlarmError("InvalidParameterCombination", message)
-    return alarm.get("Statistic") or alarm["ExtendedStatistic"], alarm.get("Period", 0), alarm.get("Unit")
-
-
-def _only_metric(alarm: dict) -> dict:
-    if len(alarm["Metrics"]) != 1 or "MetricStat" not in alarm["Metrics"][0]:
-        message = f"{alarm['AlarmName']}: the local AWS takes one MetricStat in Metrics, and no expression"
-        raise AlarmError("ValidationError", message)
-    return alarm["Metrics"][0]["MetricStat"]
-
-
-def _metric(alarm: dict) -> Metric:
-    given = _only_metric(alarm)["Metric"] if "Metrics" in alarm else alarm
-    return given["Namespace"], given["MetricName"], dimensions_of(given)
-
-
-def dimensions_of(given: dict) -> frozenset:
-    return frozenset((each["Name"], each["Value"]) for each in given.get("Dimensions", []))
-
-
-def samples_of(datum: dict) -> Samples:
-    """Raises nothing: moto has checked the datum."""
-    moment, unit = datum["Timestamp"], datum.get("Unit", "None")
-    if whole := datum.get("StatisticValues"):
-        numbers = (whole[name] for name in ("Minimum", "Maximum", "Sum", "SampleCount"))
-        return Samples(moment, unit, *map(float, numbers))
-    given = datum.get("Values") or [datum.get("Value", 0.0)]
-    counts = datum.get("Counts") or [1.0] * len(given)
-    values = tuple(
-        float(value) for value, count in zip(given, counts, strict=True) for _ in range(int(count))
-    )
-    return Samples(moment, unit, min(values), max(values), sum(values), len(values), values)
-
-
-def _why(alarm: dict, points: list[float | None], state: str, now: float) -> tuple[str, str]:
-    """Reason and reason data of a state."""
-    rule: Rule = alarm["_rule"]
-    recent = [value for value in points if value is not None][: rule.periods]
-    shown = ", ".join(f"{value:g}" for value in recent)
-    breaching = sum(map(rule.breaches, recent))
-    reason = (
-        f"Threshold Crossed: {breaching} of the last {rule.periods} datapoints [{shown}] "
-        f"{'breached' if state == ALARM else 'breach'} the threshold ({rule.threshold:g})."
-        if recent
-        else f"{rule.periods} missing datapoints were treated as [{rule.missing}]."
-    )
-    statistic, period, _ = _stat(alarm)
-    data = {
-        "version": "1.0",
-        "queryDate": stamp(now),
-        "statistic": statistic,
-        "period": period,
-        "recentDatapoints": recent,
-        "threshold": rule.threshold,
-    }
-    return reason, json.dumps(data)
-
-
-def _configuration(alarm: dict) -> dict:
-    """As the event tells it."""
-    description = {"description": alarm["AlarmDescription"]} if "AlarmDescription" in alarm else {}
-    if alarm["_composite"]:
-        return description | {"alarmRule": alarm["AlarmRule"]}
-    namespace, name, dimensions = _metric(alarm)
-    statistic, period, _ = _stat(alarm)
-    metric = {"namespace": namespace, "name": name, "dimensions": dict(sorted(dimensions))}
-    stat = {"metric": metric, "period": period, "stat": statistic}
-    return description | {"metrics": [{"id": "m1", "metricStat": stat, "returnData": True}]}
-
-
-def _state(alarm: dict) -> dict:
-    told = {
-        "value": alarm["StateValue"],
-        "reason": alarm["StateReason"],
-        "timestamp": stamp(alarm["StateUpdatedTimestamp"]),
-    }
-    return told | ({"reasonData": alarm["StateReasonData"]} if alarm.get("StateReasonData") else {})
-
-
-def _name(name_or_arn: str) -> str:
-    return name_or_arn.partition(":alarm:")[2] if name_or_arn.startswith("arn:") else name_or_arn
-
-
-def stamp(moment: float) -> str:
-    """As CloudWatch writes times in events."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True

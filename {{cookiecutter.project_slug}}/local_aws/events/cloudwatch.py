@@ -9,7 +9,8 @@ from moto.cloudwatch.models import CloudWatchBackend, cloudwatch_backends
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult, EmptyResult
 
-from local_aws.events.alarms import AlarmError, Alarms
+from local_aws.events.alarm_forms import AlarmError
+from local_aws.events.alarms import Alarms
 
 PAGE_SIZE = 100
 TYPES = {"MetricAlarm": False, "CompositeAlarm": True}

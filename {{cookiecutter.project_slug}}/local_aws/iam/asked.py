@@ -15,7 +15,11 @@ SCHEDULER = {
     "POST": {"schedules": "CreateSchedule", "schedule-groups": "CreateScheduleGroup", "tags": "TagResource"},
     "PUT": {"schedules": "UpdateSchedule"},
     "GET": {"schedules": "GetSchedule", "schedule-groups": "GetScheduleGroup", "tags": "ListTagsForResource"},
-    "DELETE": {"schedules": "DeleteSchedule", "schedule-groups": "DeleteScheduleGroup", "tags": "UntagResource"},
+    "DELETE": {
+        "schedules": "DeleteSchedule",
+        "schedule-groups": "DeleteScheduleGroup",
+        "tags": "UntagResource",
+    },
 }
 
 

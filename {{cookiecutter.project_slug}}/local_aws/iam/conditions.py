@@ -11,23 +11,35 @@ from functools import lru_cache
 
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 WILDCARDS = {"*": ".*", "?": "."}
-# Global keys that a request may have; those of a service are known by their service's prefix below.
-GLOBAL_KEYS = frozenset(
-    """aws:currenttime aws:epochtime aws:multifactorauthpresent aws:multifactorauthage aws:principalaccount
-    aws:principalarn aws:principalisawsservice aws:principalservicename aws:principaltype aws:requestedregion
-    aws:resourceaccount aws:securetransport aws:sourceaccount aws:sourcearn aws:sourceip aws:sourceowner aws:sourcevpc
-    aws:sourcevpce aws:tagkeys aws:useragent aws:userid aws:username aws:viaawsservice""".split()
-)
-KEYS = GLOBAL_KEYS | frozenset(
-    """cloudformation:changesetname cloudformation:rolearn cloudformation:templateurl cloudwatch:namespace
-    events:targetarn iam:associatedresourcearn iam:passedtoservice iam:permissionsboundary iam:policyarn
-    kms:grantisforawsresource kms:viaservice s3:delimiter s3:max-keys s3:prefix s3:resourceaccount
-    s3:versionid s3:x-amz-acl s3:x-amz-server-side-encryption s3:x-amz-server-side-encryption-aws-kms-key-id
-    s3:x-amz-storage-class sagemaker:instancetypes sagemaker:intercontainertrafficencryption
-    sagemaker:maxruntimeinseconds sagemaker:modelapprovalstatus sagemaker:networkisolation
-    sagemaker:outputkmskey sagemaker:volumekmskey sagemaker:vpcsecuritygroupids sagemaker:vpcsubnets
-    sns:endpoint sns:protocol sts:externalid sts:rolesessionname""".split()
-)
+# The keys that requests have values for; and those that none has (a VPC, a second factor).
+KEYS_OF = {
+    "aws": (
+        "CurrentTime EpochTime MultiFactorAuthAge MultiFactorAuthPresent PrincipalAccount PrincipalArn",
+        "PrincipalIsAWSService PrincipalType RequestedRegion ResourceAccount SecureTransport SourceAccount",
+        "SourceArn SourceIp SourceOwner SourceVpc SourceVpce TagKeys userid username ViaAWSService",
+    ),
+    "cloudformation": ("ChangeSetName RoleArn TemplateUrl",),
+    "cloudwatch": ("namespace",),
+    "events": ("TargetArn",),
+    "iam": ("AssociatedResourceArn PassedToService PermissionsBoundary PolicyARN",),
+    "kms": ("ViaService",),
+    "s3": (
+        "delimiter max-keys prefix ResourceAccount VersionId x-amz-acl x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id x-amz-storage-class",
+    ),
+    "sagemaker": (
+        "InstanceTypes InterContainerTrafficEncryption MaxRuntimeInSeconds ModelApprovalStatus",
+        "NetworkIsolation OutputKmsKey VolumeKmsKey VpcSecurityGroupIds VpcSubnets",
+    ),
+    "sns": ("Endpoint Protocol",),
+    "sts": ("ExternalId RoleSessionName",),
+}
+KEYS = {
+    f"{service}:{name}".lower()
+    for service, lines in KEYS_OF.items()
+    for line in lines
+    for name in line.split()
+}
 TAG_KEYS = ("aws:principaltag/", "aws:requesttag/", "aws:resourcetag/", "iam:resourcetag/")
 # In a context when it holds all the tags of the resource: without, a tag that is absent is one not known.
 TAGS_KNOWN = "local:resourcetags"

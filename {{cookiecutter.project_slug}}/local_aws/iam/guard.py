@@ -1,6 +1,7 @@
 """In front of the local AWS with --enforce-iam: requests that their caller may not make get AWS's refusal.
 
-A key that was given to nobody is the account's root, which may do everything. The secret of a key is not checked.
+A key that was given to nobody is the account's root, which may do everything. The secret of a key is not
+checked.
 """
 
 from collections.abc import Callable
@@ -86,7 +87,11 @@ class Guard:
     def _named(self, request: Asked) -> Asked:
         """The request with its StackName, which one that names a change set by its ARN does not tell."""
         change_set = request.params.get("ChangeSetName", "")
-        if request.service != "cloudformation" or "StackName" in request.params or ":changeSet/" not in change_set:
+        if (
+            request.service != "cloudformation"
+            or "StackName" in request.params
+            or ":changeSet/" not in change_set
+        ):
             return request
         client = self.api.client("cloudformation")
         try:

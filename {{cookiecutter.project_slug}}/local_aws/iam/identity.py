@@ -28,9 +28,8 @@ class Denied(Exception):
     def __init__(self, caller: str, need: Need, decision: Decision) -> None:
         self.need, self.decision = need, decision
         named = f'"{need.resource}"' if need.action.startswith("s3:") else need.resource
-        super().__init__(
-            f"User: {caller} is not authorized to perform: {need.action} on resource: {named} {decision.reason}"
-        )
+        what = f"{need.action} on resource: {named} {decision.reason}"
+        super().__init__(f"User: {caller} is not authorized to perform: {what}")
 
 
 class Iam:
@@ -71,7 +70,11 @@ class Iam:
         self, service: str, action: str, resource: str, context: Mapping[str, object] | None = None
     ) -> Decision:
         """Whether the policy of the resource (queue, topic, key, role) lets `service` do it, as itself."""
-        caller = Caller(Principal(service, service=service), Policies(), {"aws:PrincipalIsAWSService": True})
+        caller = Caller(
+            Principal(service, service=service),
+            Policies(),
+            {"aws:PrincipalIsAWSService": True, "aws:SourceIp": None},
+        )
         return self.decide(caller, Need(action, resource, context or {}))
 
     def decide(self, caller: Caller, need: Need) -> Decision:
@@ -107,6 +110,7 @@ class Iam:
             "aws:RequestedRegion": self.region,
             "aws:PrincipalAccount": self.account,
             "aws:PrincipalIsAWSService": False,
+            "aws:SourceIp": "127.0.0.1",
             "aws:ViaAWSService": False,
         }
         return about | ({"aws:ResourceAccount": parts[4] or self.account} if len(parts) == 6 else {})

@@ -63,13 +63,18 @@ class Roles:
 
         Pipelines tags all jobs that it creates.
         """
-        wanted = needs(Asked("sagemaker", operation, request, self.api.account, self.api.region), lambda _: None)
+        wanted = needs(
+            Asked("sagemaker", operation, request, self.api.account, self.api.region), lambda _: None
+        )
         if operation.startswith("Create") and not request.get("Tags"):
             wanted.insert(1, Need(f"sagemaker:{TAGGING['sagemaker']}", wanted[0].resource))
         self._check(role_arn, wanted, f"Failed to invoke sagemaker:{operation}. Error Details: ")
 
     def check_pull(self, role_arn: str, image: str) -> None:
-        """Raises AccessDeniedException unless the role may pull the image; one of another account anybody may."""
+        """Raises AccessDeniedException unless the role may pull the image.
+
+        Not asked for images of other accounts, which AWS's own are.
+        """
         found = IMAGE.match(image)
         if found is None or found[1] != self.api.account:
             return

@@ -1,7 +1,7 @@
 """What a request needs: actions on resources, with what conditions may ask about them.
 
-Not evaluated: that a COPY of an object's tags needs them read, that a stack's tags need a permission of their own,
-kms actions of any service but S3 and KMS itself, what SageMaker's own service principal does in no role's name.
+Not evaluated: that copying an object with its tags needs them read, keys used by services other than S3 and
+KMS, the network interfaces of jobs in a VPC.
 """
 
 import re
@@ -233,7 +233,11 @@ def context(asked: Asked) -> dict[str, object]:
     given = {f"aws:RequestTag/{name}": value for name, value in tags.items()}
     if asked.service == "sns":
         given["aws:SourceOwner"] = asked.account
-    return {key: values for key, values in found.items() if values} | given | ({"aws:TagKeys": keys} if keys else {})
+    return (
+        {key: values for key, values in found.items() if values}
+        | given
+        | ({"aws:TagKeys": keys} if keys else {})
+    )
 
 
 def _found(params: dict, member: str) -> Iterator[Any]:
@@ -253,6 +257,6 @@ def _named(holder: Any, member: str) -> Iterator[Any]:
 def _tag_context(tags: dict[str, str] | None) -> dict[str, object]:
     if tags is None:
         return {}
-    return {f"{prefix}:ResourceTag/{key}": value for prefix in ("aws", "iam") for key, value in tags.items()} | {
-        TAGS_KNOWN: "all"
-    }
+    return {
+        f"{prefix}:ResourceTag/{key}": value for prefix in ("aws", "iam") for key, value in tags.items()
+    } | {TAGS_KNOWN: "all"}

@@ -1,7 +1,7 @@
 """Policies, and what they decide about one action on one resource.
 
-Rules: IAM user guide, "Policy evaluation for requests within a single account": an explicit deny in any policy
-wins; then a resource's own policy may allow; else the identity's policies must, and where there are a
+Rules: IAM user guide, "Policy evaluation for requests within a single account": an explicit deny in any
+policy wins; then a resource's own policy may allow; else the identity's policies must, and where there are a
 permissions boundary and session policies each of them too. Key policies and the trust policies of roles must
 allow always: an Allow for the account there hands the decision to the identity's policies.
 
@@ -181,7 +181,7 @@ class Policies:
 class Decision:
     """Whether the action is allowed, and by or because of what.
 
-    reason: how AWS ends its sentence. policy, statement: what allowed it or denied it; empty when nothing did.
+    reason: how AWS ends its sentence. policy, statement: what allowed or denied it; empty when nothing did.
     """
 
     allowed: bool
@@ -211,7 +211,7 @@ def decide(
     context: Mapping[str, object],
     principal: Principal | None = None,
 ) -> Decision:
-    """Whether `action` (`s3:GetObject`) on `resource` (an ARN, or * for an action that has none) is allowed."""
+    """Whether `action` (`s3:GetObject`) on `resource` (an ARN, * for an action that has none) is allowed."""
     request = Request(principal or Principal("unknown"), action, resource, context_of(context))
     try:
         return _decided(policies, request)

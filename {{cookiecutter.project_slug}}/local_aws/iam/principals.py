@@ -1,5 +1,6 @@
 """Who a request comes from, and the policies that speak for it: read from moto's IAM and STS."""
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ class Identities:
     def __init__(self, account: str) -> None:
         self.account = account
         self._sessions: dict[str, AssumedRole] = {}
-        self._read = 0
+        self._read, self._lock = 0, threading.Lock()
 
     def caller(self, access_key: str) -> Caller | None:
         """Who the key belongs to; None for a key that nobody was given: the account's root has those."""
@@ -39,13 +40,11 @@ class Identities:
 
     def session(self, access_key: str) -> AssumedRole | None:
         """The role session that the key was issued to."""
-        issued = sts_backends[self.account][PARTITION].assumed_roles
-        if self._read > len(issued):  # a reset of moto
-            self._sessions, self._read = {}, 0
-        for session in issued[self._read :]:
-            self._sessions[session.access_key_id] = session
-            self._read += 1
-        return self._sessions.get(access_key)
+        with self._lock:
+            new = sts_backends[self.account][PARTITION].assumed_roles[self._read :]
+            self._sessions |= {session.access_key_id: session for session in new}
+            self._read += len(new)
+            return self._sessions.get(access_key)
 
     def expired(self, access_key: str) -> bool:
         session = self.session(access_key)

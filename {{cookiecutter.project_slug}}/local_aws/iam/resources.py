@@ -1,7 +1,7 @@
 """The policies of resources: read from moto.
 
-Read are bucket, queue, topic, key, repository and trust policies. Not read: those of event buses, secrets, log
-groups and model package groups, which the local AWS does not evaluate.
+Read are bucket, queue, topic, key, repository and trust policies. Not read, hence not evaluated: those of
+event buses, secrets, log groups and model package groups.
 """
 
 import sys

@@ -51,14 +51,20 @@ HEADERS = (
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-storage-class",
 )
-QUERIES = {"prefix": "s3:prefix", "delimiter": "s3:delimiter", "max-keys": "s3:max-keys", "versionId": "s3:VersionId"}
+QUERIES = {
+    "prefix": "s3:prefix",
+    "delimiter": "s3:delimiter",
+    "max-keys": "s3:max-keys",
+    "versionId": "s3:VersionId",
+}
 KEY_HEADER = "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID"
 
 
 def s3_needs(environ: dict, asked: Asked) -> list[Need]:
     """The needs of a request to S3. Its body is read only where it names objects."""
     query = {
-        name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True).items()
+        name: values[0]
+        for name, values in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True).items()
     }
     bucket, key = _place(environ)
     about = _about(environ, query, asked)
@@ -88,7 +94,9 @@ def _arn(bucket: str, key: str = "") -> str:
 
 def _bucket(environ: dict, query: dict[str, str], bucket: str) -> Iterator[Need]:
     method = environ["REQUEST_METHOD"]
-    part = next((name for name in query if name in BUCKET_PARTS or name in READ_PARTS or name == "delete"), "")
+    part = next(
+        (name for name in query if name in BUCKET_PARTS or name in READ_PARTS or name == "delete"), ""
+    )
     if method == "POST" and part == "delete":
         yield from _deleted(environ, bucket)
     elif method in ("GET", "HEAD"):
@@ -115,7 +123,9 @@ def _deleted(environ: dict, bucket: str) -> Iterator[Need]:
         raise Unreadable(f"the list of objects to delete is not XML: {error}") from None
     for item in listed:
         version = item.findtext("{*}VersionId")
-        yield Need(f"s3:DeleteObject{'Version' if version else ''}", _arn(bucket, item.findtext("{*}Key") or ""))
+        yield Need(
+            f"s3:DeleteObject{'Version' if version else ''}", _arn(bucket, item.findtext("{*}Key") or "")
+        )
 
 
 def _object(environ: dict, query: dict[str, str], bucket: str, key: str, asked: Asked) -> Iterator[Need]:
@@ -124,11 +134,15 @@ def _object(environ: dict, query: dict[str, str], bucket: str, key: str, asked: 
     part = next((name for name in query if name in OBJECT_PARTS), "")
     if part:
         verb = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "DELETE": "Delete"}[method]
-        yield Need(f"s3:{verb}Object{version if part in ('acl', 'tagging') else ''}{OBJECT_PARTS[part]}", resource)
+        yield Need(
+            f"s3:{verb}Object{version if part in ('acl', 'tagging') else ''}{OBJECT_PARTS[part]}", resource
+        )
     elif method in ("GET", "HEAD"):
         yield from _read(query, bucket, key, version, asked)
     elif method == "DELETE":
-        yield Need("s3:AbortMultipartUpload" if "uploadId" in query else f"s3:DeleteObject{version}", resource)
+        yield Need(
+            "s3:AbortMultipartUpload" if "uploadId" in query else f"s3:DeleteObject{version}", resource
+        )
     elif method in ("PUT", "POST") and "restore" not in query and "select" not in query:
         yield from _written(environ, query, bucket, resource, asked)
     else:
@@ -150,7 +164,9 @@ def _read(query: dict[str, str], bucket: str, key: str, version: str, asked: Ask
         yield from _key_need("kms:Decrypt", found.kms_key_id, asked)
 
 
-def _written(environ: dict, query: dict[str, str], bucket: str, resource: str, asked: Asked) -> Iterator[Need]:
+def _written(
+    environ: dict, query: dict[str, str], bucket: str, resource: str, asked: Asked
+) -> Iterator[Need]:
     yield Need("s3:PutObject", resource)
     if "HTTP_X_AMZ_TAGGING" in environ:
         yield Need("s3:PutObjectTagging", resource)
@@ -159,7 +175,13 @@ def _written(environ: dict, query: dict[str, str], bucket: str, resource: str, a
     if source := environ.get("HTTP_X_AMZ_COPY_SOURCE"):
         path, _, version = source.partition("?versionId=")
         from_bucket, _, from_key = unquote(path).removeprefix("/").partition("/")
-        yield from _read({"versionId": version} if version else {}, from_bucket, from_key, "Version" if version else "", asked)
+        yield from _read(
+            {"versionId": version} if version else {},
+            from_bucket,
+            from_key,
+            "Version" if version else "",
+            asked,
+        )
     used, key = _encryption(environ, bucket)
     if used == "aws:kms":
         yield from _key_need("kms:GenerateDataKey", key, asked)
@@ -168,7 +190,7 @@ def _written(environ: dict, query: dict[str, str], bucket: str, resource: str, a
 
 
 def _encryption(environ: dict, bucket: str) -> tuple[str, str]:
-    """How what is written will be encrypted, and with which key: as the request says, else as the bucket does."""
+    """How what is written is encrypted, and with which key: as the request says, else as the bucket does."""
     if "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION" in environ:
         return environ["HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION"], environ.get(KEY_HEADER, "")
     stored = _stored_bucket(bucket)

@@ -1,8 +1,8 @@
 """Which resource each operation's action is about, service by service.
 
-Rows as in AWS's service authorization reference: operations, then the last part of the resource's ARN with the
-parameters that fill it; `*` for an action that has no resource. A parameter that holds an ARN is the resource; a
-list is one resource each; one that is absent is any. An operation without a row is refused by name.
+Rows as in AWS's service authorization reference: operations, then the last part of the resource's ARN with
+the parameters that fill it; `*` for an action that has no resource. A parameter that holds an ARN is the
+resource; a list is one resource each; one that is absent is any. What has no row is refused by name.
 """
 
 LOG_GROUP = "log-group:{logGroupName|logGroupIdentifier}:log-stream:"
@@ -96,9 +96,9 @@ ROWS: dict[str, dict[str, str]] = {
     },
     "sqs": {
         "CreateQueue GetQueueUrl": "{QueueName}",
-        "DeleteQueue GetQueueAttributes SetQueueAttributes SendMessage ReceiveMessage DeleteMessage": "{QueueUrl}",
-        "PurgeQueue ChangeMessageVisibility TagQueue UntagQueue ListQueueTags": "{QueueUrl}",
-        "AddPermission RemovePermission": "{QueueUrl}",
+        "DeleteQueue GetQueueAttributes SetQueueAttributes PurgeQueue": "{QueueUrl}",
+        "SendMessage ReceiveMessage DeleteMessage ChangeMessageVisibility": "{QueueUrl}",
+        "TagQueue UntagQueue ListQueueTags AddPermission RemovePermission": "{QueueUrl}",
         "ListQueues": "*",
     },
     "kms": {
@@ -155,6 +155,7 @@ SAME = {
 # Creation with tags needs this action too.
 TAGGING = {
     "sagemaker": "AddTags",
+    "cloudformation": "TagResource",
     "logs": "TagResource",
     "cloudwatch": "TagResource",
     "events": "TagResource",
@@ -167,7 +168,10 @@ TAGGING = {
 }
 # Where requests pass a role, and to which service.
 PASSED = {
-    "sagemaker": (("RoleArn", "ExecutionRoleArn", "TrainingJobDefinition.RoleArn"), "sagemaker.amazonaws.com"),
+    "sagemaker": (
+        ("RoleArn", "ExecutionRoleArn", "TrainingJobDefinition.RoleArn"),
+        "sagemaker.amazonaws.com",
+    ),
     "events": (("RoleArn", "Targets.RoleArn"), "events.amazonaws.com"),
     "scheduler": (("Target.RoleArn",), "scheduler.amazonaws.com"),
     "codebuild": (("serviceRole",), "codebuild.amazonaws.com"),

@@ -29,7 +29,9 @@ def check_web_identity(iam: "Iam", asked: Asked) -> None:
     arn = f"arn:{PARTITION}:iam::{asked.account}:oidc-provider/{url}"
     provider = iam_backends[asked.account][PARTITION].open_id_providers.get(arn)
     if provider is None:
-        raise Refused("InvalidIdentityToken", f"No OpenIDConnect provider found in your account for {claims['iss']}")
+        raise Refused(
+            "InvalidIdentityToken", f"No OpenIDConnect provider found in your account for {claims['iss']}"
+        )
     audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if not set(audiences) & set(provider.client_id_list):
         raise Refused("InvalidIdentityToken", "Incorrect token audience")
