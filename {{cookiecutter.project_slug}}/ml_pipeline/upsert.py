@@ -150,9 +150,11 @@ def _definition(settings: Settings, content_hash: str) -> str:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
     print(f"compiling {settings.prefix}-train ...", flush=True)
-    text = compiled(with_images(settings))
+    settings = with_images(settings)
+    # Written first: who may not write is told so by S3, not by the SDK's traceback.
     kept = json.dumps(inputs(settings), indent=1).encode()
     s3.put_object(Bucket=bucket, Key=f"{prefix}/inputs.json", Body=kept)
+    text = compiled(settings)
     s3.put_object(Bucket=bucket, Key=f"{prefix}/definition.json", Body=text.encode())
     return text
 

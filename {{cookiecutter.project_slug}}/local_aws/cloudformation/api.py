@@ -53,8 +53,9 @@ class Region:
 class Operations:
     """The operations of one caller in one region; each takes a request and gives the answer's members."""
 
-    def __init__(self, region: Region, caller: Caller) -> None:
-        self.region, self.caller = region, caller
+    def __init__(self, region: Region, caller: Caller, service: Caller) -> None:
+        """service: CloudFormation itself, which knows its resources' attributes whoever asks for a plan."""
+        self.region, self.caller, self.service = region, caller, service
 
     def call(self, operation: str, request: dict) -> dict:
         return OPERATIONS[operation](self, request)
@@ -182,7 +183,7 @@ class Operations:
 
     def _planned(self, stack: Stack, target: Target) -> tuple[list[Change], bool]:
         """The changes, and whether outputs or tags would differ; raises ApiError before anything is made."""
-        model = Model(stack, target, self.caller, self.region.exports.value, later=LATER)
+        model = Model(stack, target, self.service, self.region.exports.value, later=LATER)
         found = changes(model)
         outputs_change = not same(stack.outputs, model.outputs()) or stack.target.tags != target.tags
         return found, outputs_change
