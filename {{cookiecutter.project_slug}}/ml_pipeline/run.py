@@ -40,16 +40,20 @@ def run(request: Request, settings: Settings) -> int:
     with tempfile.TemporaryDirectory() as empty:
         state = Path(empty) if request.fresh else STATE
         with LocalAws(state, settings.region) as aws:
-            from ml_pipeline import upsert  # loads the SDK while the server comes up
+            from ml_pipeline import sdk, upsert
 
+            sdk.load()  # while the server comes up
             aws.connect()
             settings = upsert.resolved(settings, ACCOUNT)
             prepare(settings)
-            text = upsert.compiled(settings)
+            with ThreadPoolExecutor(1) as beside:
+                uploaded = beside.submit(_uploaded, request.data, settings) if request.data else None
+                text = upsert.compiled(settings)
             definition = json.loads(text)
             selection = _selection(request.rerun, definition)
             upsert.upsert(settings, text)
-            arn = _start(settings, _parameters(request, definition, settings), selection)
+            data_uri = uploaded.result() if uploaded else None
+            arn = _start(settings, _parameters(request, definition, settings, data_uri), selection)
             return _followed(arn, list(graph.needs(definition)), settings, not request.fresh)
 
 
@@ -89,8 +93,9 @@ def _renew(package_arn: str) -> None:
 def definition(settings: Settings) -> int:
     """Prints the compiled pipeline definition; compiling uploads, so it goes to a server of its own."""
     with tempfile.TemporaryDirectory() as folder, LocalAws(Path(folder), settings.region) as aws:
-        from ml_pipeline import upsert
+        from ml_pipeline import sdk, upsert
 
+        sdk.load()  # while the server comes up
         aws.connect()
         settings = upsert.resolved(settings, ACCOUNT)
         prepare(settings)
@@ -124,13 +129,15 @@ def _selection(rerun: Rerun | None, definition: dict[str, Any]) -> dict[str, Any
     return {"SelectiveExecutionConfig": {"SourcePipelineExecutionArn": arn, "SelectedSteps": selected}}
 
 
-def _parameters(request: Request, definition: dict[str, Any], settings: Settings) -> dict[str, str]:
+def _parameters(
+    request: Request, definition: dict[str, Any], settings: Settings, data_uri: str | None
+) -> dict[str, str]:
     """Values by name: as given, else as the source of a rerun had them."""
     declared = {parameter["Name"] for parameter in definition["Parameters"]}
     before = request.rerun.source["parameters"] if request.rerun else {}
     values = {name: value for name, value in before.items() if name in declared}
-    if request.data:
-        values["RawDataUri"] = _uploaded(request.data, settings)
+    if data_uri:
+        values["RawDataUri"] = data_uri
     values |= request.parameters
     pipeline_parameters.check(values, pipeline_parameters.train_parameters(settings.bucket))
     return values
