@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ml_pipeline import threads
 from ml_pipeline.settings import Split
 
 NAMES = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
-SLICE_ROWS = 1 << 16  # hashed at a time: they stay in a processor's cache
 
 
 class SplitError(ValueError):
@@ -47,16 +43,10 @@ def assign(table: pa.Table, target: str, split: Split) -> np.ndarray:
 
 def row_hashes(table: pa.Table, seed: int) -> np.ndarray:
     """uint64, shape (n,): equal for rows equal in all columns, whatever the columns' order."""
-    number = threads.count()
-    parts = [table.select(table.column_names[first::number]) for first in range(number)]
-    return _scrambled(np.add.reduce(threads.mapped(partial(_summed_hashes, seed=seed), parts)))
-
-
-def _summed_hashes(table: pa.Table, seed: int) -> np.ndarray:
     total = np.zeros(table.num_rows, np.uint64)
     for name in table.column_names:
         _add_scrambled(total, table[name], _digest(f"{seed}/{name}"))
-    return total
+    return _scrambled(total)
 
 
 def sizes(places: np.ndarray) -> dict[str, int]:
@@ -139,32 +129,28 @@ def _refuse_missing(column: pa.ChunkedArray, name: str, setting: str) -> None:
 
 def _add_scrambled(total: np.ndarray, column: pa.ChunkedArray, salt: np.uint64) -> None:
     """Adds the hash of each cell to its row's total."""
-    hash_of = _hashes(column)
-    for first in range(0, len(column), SLICE_ROWS):
-        rows = slice(first, first + SLICE_ROWS)
-        total[rows] += _scrambled(hash_of(rows) ^ salt)
+    row, digests = 0, None
+    for chunk in column.chunks:
+        if pa.types.is_dictionary(chunk.type):
+            if digests is None:  # all chunks have one dictionary
+                digests = _digests(chunk.dictionary)
+            hashes = digests[chunk.indices.fill_null(-1).to_numpy()]
+        elif pa.types.is_floating(chunk.type):
+            hashes = _number_hashes(chunk)
+        else:
+            hashes = _digests(chunk)[:-1]
+        total[row : row + len(chunk)] += _scrambled(hashes ^ salt)
+        row += len(chunk)
 
 
-def _hashes(column: pa.ChunkedArray) -> Callable[[slice], np.ndarray]:
-    """What gives the hashes of some rows, uint64."""
-    if pa.types.is_floating(column.type):
-        numbers = column.to_numpy()
-        return lambda rows: _number_hashes(numbers[rows])
-    if pa.types.is_dictionary(column.type):  # all chunks have one dictionary
-        digests = _digests(column.chunk(0).dictionary)
-        places = pa.chunked_array([chunk.indices for chunk in column.chunks]).fill_null(-1).to_numpy()
-        return lambda rows: digests[places[rows]]
-    return lambda rows: _digests(column[rows])[:-1]
-
-
-def _number_hashes(numbers: np.ndarray) -> np.ndarray:
+def _number_hashes(numbers: pa.Array) -> np.ndarray:
     """uint64, shape (n,): of the number's bits; 0.0 = -0.0, all missing alike."""
-    values = numbers + 0.0
+    values = numbers.to_numpy(zero_copy_only=False) + 0.0
     values[np.isnan(values)] = np.nan
     return _scrambled(values.view(np.uint64))
 
 
-def _digests(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
+def _digests(texts: pa.Array) -> np.ndarray:
     """uint64, shape (n + 1,): of each text, and last of a missing one."""
     cells = ("\0" if text is None else text for text in (*texts.to_pylist(), None))
     joined = b"".join([hashlib.blake2b(cell.encode(), digest_size=8).digest() for cell in cells])
@@ -178,8 +164,6 @@ def _digest(text: str) -> np.uint64:
 def _scrambled(values: np.ndarray) -> np.ndarray:
     """A bijection of uint64 that spreads every bit. Source: SplitMix64 (Steele, Lea, Flood 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
-    values ^= values >> np.uint64(30)
-    values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
-    values *= np.uint64(0x94D049BB133111EB)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

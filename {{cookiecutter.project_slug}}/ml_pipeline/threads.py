@@ -12,11 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def count() -> int:
-    return min(MOST, os.cpu_count() or 1)
-
-
 def mapped(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """The function of each item, in order. Raises what the first one that fails has raised."""
-    with ThreadPoolExecutor(count()) as pool:
+    with ThreadPoolExecutor(min(MOST, os.cpu_count() or 1)) as pool:
         return list(pool.map(function, items))
