@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 NEWEST_PYTHON = (3, 14)
-# Files and folders that only one answer wants: (question, answer, path).
-WANTED_BY_ONE = (
-    ("ci_provider", "github", ".github"),
-    ("ci_provider", "gitlab", ".gitlab-ci.yml"),
-    ("ci_provider", "codepipeline", "infra/codepipeline.yaml"),
+# Files and folders that only some answers want: (question, answers, path).
+WANTED_BY_SOME = (
+    ("ci_provider", ("github",), ".github"),
+    ("ci_provider", ("gitlab",), ".gitlab-ci.yml"),
+    ("ci_provider", ("github", "gitlab"), "infra/ci.yaml"),
+    ("ci_provider", ("codepipeline",), "infra/codepipeline.yaml"),
 )
 # What tools leave behind in a working copy of the template, and cookiecutter copies along.
 CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis")
@@ -21,8 +22,8 @@ CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis")
 
 def prune(project: Path, answers: dict[str, str]) -> None:
     """Deletes the files of answers that were not given, and caches."""
-    for question, answer, path in WANTED_BY_ONE:
-        if answers[question] != answer:
+    for question, wanting, path in WANTED_BY_SOME:
+        if answers[question] not in wanting:
             _delete(project / path)
     for cache in CACHES:
         for folder in list(project.rglob(cache)):

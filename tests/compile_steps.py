@@ -16,7 +16,7 @@ EXECUTION = "execution1"
 def main(bucket: str, role: str, image: str) -> None:
     settings = {"role": role, "image_uri": image, "instance_type": "ml.m5.large"}
     checkpoints = CheckpointLocation(f"s3://{bucket}/checkpoints")
-    names = ("tells", "raises", "leaves", "exits", "leaves_a_child", "is_killed", "waits")
+    names = ("tells", "asks_who_it_is", "raises", "leaves", "exits", "leaves_a_child", "is_killed", "waits")
     steps = [step(name=name, **settings)(getattr(job_steps, name))() for name in names]
     steps.append(step(name="counts", **settings)(job_steps.counts)(checkpoints))
     session = PipelineSession(default_bucket=bucket)

@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from generate import generate
+from generate import generate, uv
 
 PROJECT = Path(__file__).parent.parent / "{{cookiecutter.project_slug}}"
 sys.path.insert(0, str(PROJECT))
@@ -123,3 +123,23 @@ def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 def project(make_project: Callable[..., Path]) -> Path:
     """A default project that this test may change."""
     return make_project()
+
+
+@pytest.fixture(scope="session")
+def clock_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One local AWS for the tests that move its clock; it sends no event of SageMaker twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCAL_AWS_REPEAT_EVENTS_EVERY", "0")
+        running = started(tmp_path_factory.mktemp("clock"))
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="session")
+def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The AWS CLI. It pins its own botocore, so it lives in an environment of its own."""
+    folder = tmp_path_factory.mktemp("cli")
+    subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run([uv(), "pip", "install", "--quiet", "--python", python, "awscli==1.46.*"], check=True)
+    return folder / "bin" / "aws"

@@ -25,6 +25,12 @@ def tells() -> dict:
     }
 
 
+def asks_who_it_is() -> dict:
+    import boto3
+
+    return {"arn": boto3.client("sts").get_caller_identity()["Arn"]}
+
+
 def raises() -> dict:
     raise ValueError("the column salary is absent")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import templates
 from generate import TEMPLATE, generate
 
 SOURCE = TEMPLATE / "{{cookiecutter.project_slug}}"
@@ -24,7 +25,17 @@ JINJA = re.compile(r"\{\{-?\s*cookiecutter|\{%|\{#")
 # Every file of a generated project, whatever the answers.
 FILES = (TEMPLATE / "tests" / "generated_files.txt").read_text(encoding="utf-8").split()
 # Files that only one answer brings.
-FILES_OF = {"github": (), "gitlab": (), "codepipeline": (), "none": (), "in_step": (), "clarify": ()}
+FILES_OF = {
+    "github": (
+        *(f".github/workflows/{name}.yml" for name in ("pull-request", "deploy", "newest-sdk")),
+        "infra/ci.yaml",
+    ),
+    "gitlab": (".gitlab-ci.yml", "infra/ci.yaml"),
+    "codepipeline": ("infra/codepipeline.yaml",),
+    "none": (),
+    "in_step": (),
+    "clarify": (),
+}
 
 
 def files(folder: Path) -> list[Path]:
@@ -63,7 +74,8 @@ def test_python_arrives_byte_for_byte(default):
 
 @pytest.mark.parametrize("rendered", [True, False])
 def test_toml_yaml_and_json_parse(default, rendered):
-    parsers = {".toml": tomllib.loads, ".json": json.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+    yamls = {".yaml": templates.parsed, ".yml": yaml.safe_load}
+    parsers = {".toml": tomllib.loads, ".json": json.loads, **yamls}
     found = [path for path in files(default) if path.suffix in parsers]
     assert {path.name for path in found} >= {"settings.toml", "pyproject.toml"}
     for path in found:

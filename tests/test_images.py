@@ -180,6 +180,8 @@ def test_the_containers_own_metrics_are_logged_and_the_tuning_objective_comes_la
         ({"eval_metric": "gini"}, "eval_metric: value 'gini'"),
         ({"monotone_constraints": "(1,0)"}, "monotone_constraints can be used only"),
         ({"_kfold": "3"}, "_kfold is not supported"),
+        ({"booster": "dart"}, "booster is not supported by the local AWS"),
+        ({"tree_method": "gpu_hist"}, "tree_method: value 'gpu_hist'"),
     ],
 )
 def test_a_hyperparameter_that_the_container_refuses_is_refused(change, message):

@@ -102,6 +102,19 @@ def alive(pid: int) -> bool:
         return False
 
 
+def test_a_step_works_as_its_role_where_iam_is_enforced(local, request_of, monkeypatch):
+    monkeypatch.setattr(local.api, "enforce_iam", True)
+    pull = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}
+    local.api.client("iam").put_role_policy(
+        RoleName=ROLE.rpartition("/")[2],
+        PolicyName="pull",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [pull]}),
+    )
+    record = local.run(request_of("asks_who_it_is"))
+    name = ROLE.rpartition("/")[2]
+    assert result(local, record)["arn"] == f"arn:aws:sts::123456789012:assumed-role/{name}/SageMaker"
+
+
 def test_a_step_runs_in_its_unpacked_workspace_and_cannot_import_the_checkout(local, request_of):
     record = local.run(request_of("tells"))
     told = result(local, record)

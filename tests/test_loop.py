@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from heavy_imports import heavy_imports
-from test_run import command, edit, results
+from test_run import command, edit, heed_ctrl_c, results
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +156,17 @@ def test_a_run_that_the_local_aws_has_forgotten_cannot_be_gone_on_with(copy):
     assert f"run {latest(copy)} is not in the local AWS" in done.stderr
 
 
+def test_tuning_that_process_wrote_no_data_for_is_refused_before_anything_starts(copy):
+    edit(copy / "settings.toml", "trials = 1", "trials = 0")
+    assert command(copy, "run", "--from", "Process").returncode == 0
+    untuned = latest(copy)
+    edit(copy / "settings.toml", "trials = 0", "trials = 1")
+    done = command(copy, "run", "--from", "tune")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"--from Tune: Process of run {untuned} has written no data for Tune, since trials" in done.stderr
+    assert latest(copy) == untuned
+
+
 def test_a_step_alone_gives_what_it_gave_in_the_run_and_leaves_the_run_as_it_was(copy):
     run = copy / "runs" / latest(copy)
     before = {name: (run / name).read_bytes() for name in _files(run)}
@@ -196,6 +207,7 @@ def test_the_served_model_answers_the_curl_line_as_it_is_printed_and_ends_cleanl
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     line = [serving.stdout.readline() for _ in range(3)][-1]
     asked = subprocess.run(line, shell=True, capture_output=True, text=True)

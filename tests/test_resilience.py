@@ -16,8 +16,8 @@ from typing import Any
 import boto3
 import pytest
 
-from generate import uv
 from ml_pipeline import local, results, settings, storage, upsert
+from ml_pipeline.steps.register import register
 
 ENDED = ("Succeeded", "Failed", "Stopped")
 
@@ -92,7 +92,7 @@ def _upserted(endpoint: str, wanted: settings.Settings, project: Path, patch: py
         patch.setenv(name, value)
     made = upsert.resolved(wanted, local.ACCOUNT)
     local.prepare(made)
-    upsert.upsert(made, upsert.compiled(made))
+    upsert.upsert(made)
     uri = f"s3://{made.bucket}/raw/2026-01-05/sample.csv"
     storage.upload(project / "data/sample.csv", uri)
     return Deployed(endpoint, made, uri)
@@ -158,6 +158,10 @@ def test_a_retried_execution_keeps_what_succeeded_and_registers_once(deployed):
     deployed.ended(arn)
     assert deployed.status(arn) == "Succeeded"
     assert deployed.step(arn, "Train")["StartTime"] == train["StartTime"]
+    folder = deployed.settings.uri(arn.rpartition("/")[2], "register")
+    arguments = storage.read_json(f"{folder}/arguments.json")
+    # As when the job's machine is lost after it has registered: the step runs again.
+    assert register(**arguments, settings=deployed.settings) == storage.read_json(f"{folder}/result.json")
     pages = (
         boto3.client("sagemaker")
         .get_paginator("list_model_packages")
@@ -174,14 +178,9 @@ def test_a_retried_execution_keeps_what_succeeded_and_registers_once(deployed):
     ) == 1
 
 
-def test_the_aws_cli_starts_the_pipeline_and_sees_its_steps(deployed, tmp_path):
-    # The CLI pins its own botocore, so it lives in an environment of its own.
-    subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, tmp_path / "cli"], check=True)
-    python = tmp_path / "cli/bin/python"
-    subprocess.run([uv(), "pip", "install", "--quiet", "--python", python, "awscli==1.46.*"], check=True)
-
+def test_the_aws_cli_starts_the_pipeline_and_sees_its_steps(deployed, aws_cli):
     def aws(*arguments: str) -> Any:
-        command = [tmp_path / "cli/bin/aws", "--endpoint-url", deployed.endpoint, "sagemaker", *arguments]
+        command = [aws_cli, "--endpoint-url", deployed.endpoint, "sagemaker", *arguments]
         return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     name = f"{deployed.settings.prefix}-train"

@@ -28,7 +28,8 @@ def test_an_operation_that_is_not_supported_is_refused_by_name(server: Server) -
 
 
 @pytest.mark.parametrize(
-    ("service", "method"), [("dynamodb", "list_tables"), ("sqs", "list_queues"), ("ec2", "describe_vpcs")]
+    ("service", "method"),
+    [("dynamodb", "list_tables"), ("lambda", "list_functions"), ("redshift", "describe_clusters")],
 )
 def test_a_service_that_is_not_answered_is_refused_by_name(server: Server, service: str, method: str) -> None:
     with pytest.raises(ClientError, match=f"does not answer {service}; it answers sagemaker, s3"):
@@ -44,6 +45,12 @@ def test_a_service_that_is_not_answered_is_refused_by_name(server: Server, servi
         ("cloudwatch", "list_metrics"),
         ("events", "list_rules"),
         ("ecr", "describe_repositories"),
+        ("cloudformation", "list_stacks"),
+        ("codeconnections", "list_connections"),
+        ("codepipeline", "list_pipelines"),
+        ("scheduler", "list_schedules"),
+        ("sns", "list_topics"),
+        ("sqs", "list_queues"),
     ],
 )
 def test_the_services_around_sagemaker_answer(server: Server, service: str, method: str) -> None:

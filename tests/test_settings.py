@@ -43,6 +43,16 @@ def test_whole_number_ranges_stay_whole_numbers(load):
         ("trials = 4 ", "", "trials is missing (settings.toml, [tune])"),
         ("trials = 4", 'trials = "4"', "trials must be a whole number, got '4' (settings.toml, [tune])"),
         ("trials = 4", "trials = -1", "trials must be in [0, 750], got -1 (settings.toml, [tune])"),
+        (
+            'account = ""',
+            'account = "12345"',
+            "account must be empty or the 12 digits of an AWS account, got '12345'",
+        ),
+        (
+            'email = ""',
+            'email = "me"',
+            "email must be empty or an e-mail address, got 'me' (settings.toml, [triggers])",
+        ),
         ("[gate]", "[gates]", "unknown key gates (settings.toml); did you mean gate?"),
         (
             'problem = "binary"',
@@ -181,6 +191,11 @@ def test_names_follow_slug_environment_account_and_region(load):
     slug, region = made.project.slug, made.region
     assert made.bucket == f"{slug}-staging-111122223333-{region}"
     assert made.role_arn == f"arn:aws:iam::111122223333:role/{slug}-staging-execution"
+    company = {"RolePath": "/ml/", "RolePrefix": "team-"}
+    assert replace(made, deploy=replace(made.deploy, parameters=company)).role_arn == (
+        f"arn:aws:iam::111122223333:role/ml/team-{slug}-staging-execution"
+    )
+    assert replace(made, env="dev", suffix="ana").bucket == f"{slug}-dev-ana-111122223333-{region}"
     assert made.image_uri == f"111122223333.dkr.ecr.{region}.amazonaws.com/{slug}-staging:abc"
     assert (
         made.uri("exec1", "train", "model.tar.gz")

@@ -249,3 +249,26 @@ def test_light_and_dark_differ_in_paper_and_plots(show):
         colours.append((paper, line))
     (light, light_line), (dark, dark_line) = colours
     assert light != dark and light_line != dark_line
+
+
+def test_a_table_that_is_wider_than_a_phone_is_scrolled_with_the_keyboard(show):
+    page, _ = show("report", 360)
+    box = page.get_by_role("region", name=re.compile("^Metrics on the three splits"))
+    box.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("(box) => box.scrollLeft > 0", arg=box.element_handle(), timeout=2000)
+
+
+@pytest.mark.parametrize("name", [name for name in PLACES if name != "compare"])
+def test_the_sentences_of_a_table_are_read_on_a_phone_without_scrolling(show, name):
+    page, _ = show(name, 360)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    told = page.locator("table.told")
+    assert told.count() >= 1
+    for place in range(told.count()):
+        table = told.nth(place)
+        assert table.get_by_role("row").first.get_by_role("columnheader").count() >= 3
+        cells = table.locator("td:last-child").evaluate_all(
+            "(all) => all.map((each) => each.getBoundingClientRect().right)"
+        )
+        assert cells and max(cells) <= 360

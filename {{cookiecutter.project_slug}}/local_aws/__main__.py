@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--region", default=region, help=f"default: AWS_REGION, else us-east-1 (now {region})"
     )
+    result.add_argument("--enforce-iam", action="store_true", help="refuse what IAM does not allow")
     result.add_argument("--until-stdin-closes", action="store_true", help="end with the starting process")
     return result
 
@@ -100,12 +101,12 @@ def serve(
 
     try:
         state = State(options.state, options.fresh)
-        api = SageMaker(state, endpoint, DEFAULT_ACCOUNT_ID, options.region)
+        api = SageMaker(state, endpoint, DEFAULT_ACCOUNT_ID, options.region, options.enforce_iam)
         front = Front(api)
     except StateError as error:
         return refused(str(error))
     api.fail_interrupted()
-    server = http_server(front, listening)
+    server = http_server(guarded(front) if options.enforce_iam else front, listening)
     threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), name="http", daemon=True).start()
     seconds = time.monotonic() - started
     print(f"local AWS ready in {seconds:.1f} s, state in {state.folder}: {endpoint}", flush=True)
@@ -113,6 +114,14 @@ def serve(
     stop.wait()
     end(front, server)
     return 0
+
+
+def guarded(front):
+    """The application with IAM's checks before it."""
+    from local_aws.iam.guard import Guard
+    from local_aws.server import service_of
+
+    return Guard(front, front.api, service_of)
 
 
 def load_ahead() -> None:

@@ -16,6 +16,7 @@ PRELOAD = "local_aws.preload"
 CHECKOUT = Path(__file__).resolve().parent.parent
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 DIED_WITHOUT_CODE = 255
+KEY_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 class ContainerError(Exception):
@@ -50,23 +51,29 @@ def start_fork_server() -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def environment(endpoint: str, region: str, root: Path) -> dict[str, str]:
-    """The variables of a container, built and not inherited: nothing of the user's leads to another AWS."""
+def environment(endpoint: str, region: str, root: Path, keys: tuple[str, ...]) -> dict[str, str]:
+    """The variables of a container, built and not inherited: nothing of the user's leads to another AWS.
+
+    keys: access key, secret and, of a role's session, token.
+    """
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return kept | {
-        "HOME": str(root),
-        "PYTHONUNBUFFERED": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": "AKIALOCALAWS00000000",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": "*",
-    }
+    named = dict(zip(KEY_VARIABLES, keys, strict=False))
+    return (
+        kept
+        | named
+        | {
+            "HOME": str(root),
+            "PYTHONUNBUFFERED": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_REGION": region,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "*",
+        }
+    )
 
 
 class Container:

@@ -1,6 +1,5 @@
 """Creation of jobs and models: their first record, and the rules that the service model does not hold."""
 
-import time
 from typing import TYPE_CHECKING
 
 from local_aws.resources import KINDS, Kind, found, new_record, page
@@ -15,6 +14,8 @@ DAY_SECONDS = 86400
 def create_job(api: "SageMaker", request: dict, kind: Kind) -> dict:
     """Records the job as InProgress and starts it."""
     name = request[kind.id]
+    if api.enforce_iam:
+        _check_role(api, request)
     record = new_record(api, kind, request) | {kind.status: "InProgress"} | FIRST[kind.name](api, request)
     with api.state.lock:
         if api.state.has(kind.name, name):
@@ -24,6 +25,15 @@ def create_job(api: "SageMaker", request: dict, kind: Kind) -> dict:
         api.state.put(kind.name, name, record)
     api.jobs.start(api, kind.name, name)
     return record
+
+
+def _check_role(api: "SageMaker", request: dict) -> None:
+    """Raises what CreateTrainingJob and its like answer when SageMaker cannot work as the job's role."""
+    algorithm = request.get("AlgorithmSpecification") or request.get("AppSpecification") or {}
+    image = algorithm.get("TrainingImage") or algorithm.get("ImageUri") or ""
+    if "RoleArn" in request:
+        api.roles.check_trust(request["RoleArn"])
+        api.roles.check_pull(request["RoleArn"], image)
 
 
 def create_model(api: "SageMaker", request: dict) -> dict:
@@ -73,7 +83,8 @@ def _first_training(api: "SageMaker", request: dict) -> dict:
     _check_spot("CreateTrainingJob", request, stopping)
     output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
     model = f"{output}/{request['TrainingJobName']}/output/model.tar.gz"
-    started = {"Status": "Starting", "StartTime": time.time(), "StatusMessage": "Starting the training job"}
+    now, message = api.clock.now(), "Starting the training job"
+    started = {"Status": "Starting", "StartTime": now, "StatusMessage": message}
     return {
         "SecondaryStatus": "Starting",
         "SecondaryStatusTransitions": [started],

@@ -113,6 +113,9 @@ class Run:
                 self.state.changed.wait()
             self._end(records)
 
+    def _now(self) -> float:
+        return self.api.clock.now(self.record)
+
     def _records(self) -> dict[str, dict]:
         return {record["StepName"]: record for record in self.state.find(STEP, _execution=self.arn)}
 
@@ -137,7 +140,7 @@ class Run:
         record = {
             "StepName": step.name,
             "StepStatus": "Starting",
-            "StartTime": time.time(),
+            "StartTime": self._now(),
             "AttemptCount": before + 1,
             "_execution": self.arn,
             "_type": step.type,
@@ -159,7 +162,7 @@ class Run:
         try:
             end = self._outcome(step)
         finally:
-            self.state.update(STEP, self._key(step), EndTime=time.time(), **end)
+            self.state.update(STEP, self._key(step), EndTime=self._now(), **end)
 
     def _outcome(self, step: Step) -> dict[str, object]:
         perform = {"Condition": self._condition, "Fail": self._fail}.get(step.type, self._job)
@@ -205,6 +208,7 @@ class Run:
         metadata = {DESCRIBED_TYPES.get(kind.name, kind.name): {"Arn": arn}}
         self._update(step, StepStatus="Executing", Metadata=metadata, _job=name)
         if kind.status:
+            self._check_role(f"Describe{kind.name}", {kind.id: name})
             self._await(step, name)
 
     def _create(self, step: Step) -> str:
@@ -214,8 +218,17 @@ class Run:
         name = job_name(step, prefix, self.id, secrets.token_hex(3))
         variables = {member: name} if step.kind in ("TrainingJob", "ProcessingJob") else {}
         request = resolve(step.arguments, self._scope(variables)) | {member: name}
+        self._check_role(f"Create{step.kind}", request)
         self.api.call(f"Create{step.kind}", request)
         return name
+
+    def _check_role(self, operation: str, request: dict) -> None:
+        """JobFailed with --enforce-iam when the pipeline's role may not do this."""
+        if self.api.enforce_iam:
+            try:
+                self.api.roles.check_call(self.record["RoleArn"], operation, request)
+            except ApiError as denied:
+                raise JobFailed(f"ClientError: {denied.message}") from None
 
     def _await(self, step: Step, name: str) -> None:
         """Returns once the job is completed; stops it when the execution is stopped."""
@@ -234,6 +247,7 @@ class Run:
 
     def _stop_job(self, kind: str, name: str) -> None:
         try:
+            self._check_role(f"Stop{kind}", {KINDS[kind].id: name})
             self.api.call(f"Stop{kind}", {KINDS[kind].id: name})
         except ApiError:
             if self.state.get(kind, name)[KINDS[kind].status] in RUNNING:
@@ -255,7 +269,7 @@ class Run:
     def _scope(self, more: dict[str, str] | None = None) -> Scope:
         variables = {
             "StartDateTime": _iso(self.record["CreationTime"]),
-            "CurrentDateTime": _iso(time.time()),
+            "CurrentDateTime": _iso(self._now()),
             "PipelineName": self.record["_pipeline"],
             "PipelineArn": self.record["PipelineArn"],
             "PipelineExecutionId": self.id,
@@ -279,7 +293,8 @@ class Run:
     def _read(self, uri: str) -> bytes:
         try:
             bucket, key = split_uri(uri)
-            return self.api.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+            s3 = self.api.client("s3", self.record["RoleArn"])
+            return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except (ClientError, TransferError) as error:
             raise Unresolved(f"cannot be read: {error}") from None
 
@@ -287,7 +302,7 @@ class Run:
         failed = [record for record in records.values() if record["StepStatus"] in ("Failed", "Stopped")]
         status = "Stopped" if self.stopping() else "Failed" if failed else "Succeeded"
         reason = "; ".join(map(_reason, failed))[:MAX_EXECUTION_REASON] if status == "Failed" else None
-        now = {"LastModifiedTime": time.time(), "EndTime": time.time()}
+        now = {"LastModifiedTime": self._now(), "EndTime": self._now()}
         self.state.update(EXECUTION, self.arn, PipelineExecutionStatus=status, FailureReason=reason, **now)
 
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 BATCH_EVENTS, BATCH_BYTES, EVENT_BYTES = 10_000, 1_000_000, 250_000
 FLUSH_SECONDS = 1.0
 READ_BYTES = 1 << 20
@@ -27,8 +29,21 @@ class JobLog:
         self._flushed = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-        _open_group(logs, group)
-        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        self._open()
+
+    def _open(self) -> None:
+        """Makes the stream; where the job's role may not, the job has no log in CloudWatch."""
+        try:
+            _open_group(self._logs, self._group)
+            self._logs.create_log_stream(logGroupName=self._group, logStreamName=self._stream)
+        except ClientError as error:
+            self._lose(error)
+
+    def _lose(self, error: ClientError) -> None:
+        if error.response["Error"]["Code"] != "AccessDeniedException":
+            raise error
+        self.write(f"[local AWS] this log is not in CloudWatch: {error.response['Error']['Message']}")
+        self._logs = None
 
     def pump(self) -> list[str]:
         """The complete lines written since the last call."""
@@ -68,7 +83,13 @@ class JobLog:
 
     def _flush(self) -> None:
         self._flushed = time.monotonic()
-        _put(self._logs, self._group, self._stream, self._events)
+        if self._logs is None:
+            self._events.clear()
+            return
+        try:
+            _put(self._logs, self._group, self._stream, self._events)
+        except ClientError as error:
+            self._lose(error)
 
 
 def restore(logs: Any, group: str, job: str, path: Path) -> None:

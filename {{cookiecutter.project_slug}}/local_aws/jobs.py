@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -18,6 +19,7 @@ from local_aws.faults import fault_for, inject, job_fault
 from local_aws.images import CLARIFY, FUNCTION_STEP, XGBOOST, function_step
 from local_aws.joblog import JobLog, Metrics
 from local_aws.transfer import Checkpoints, TransferError, files_below, upload_archive, upload_folder
+from local_aws.validation import ApiError
 
 if TYPE_CHECKING:
     from local_aws.sagemaker import SageMaker
@@ -63,6 +65,18 @@ class Run:
     def record(self) -> dict:
         return self.api.state.get(self.kind, self.name)
 
+    def now(self) -> float:
+        return self.api.clock.now(self._created)
+
+    @cached_property
+    def _created(self) -> dict:
+        """The record as it was first read: on which clock the job runs does not change."""
+        return self.record
+
+    def client(self, service: str) -> Any:
+        """A client with the permissions of the job's role."""
+        return self.api.client(service, self.record["RoleArn"])
+
     @property
     def root(self) -> Path:
         return self.api.state.folder / "jobs" / self.name
@@ -72,11 +86,11 @@ class Run:
         return self.api.state.folder / "logs" / f"{self.name}.log"
 
     def update(self, **fields: object) -> None:
-        self.api.state.update(self.kind, self.name, LastModifiedTime=time.time(), **fields)
+        self.api.state.update(self.kind, self.name, LastModifiedTime=self.now(), **fields)
 
     def enter(self, status: str, message: str, **fields: object) -> None:
         """Ends the present secondary status of a training job and begins another."""
-        now = time.time()
+        now = self.now()
         transitions = self.record["SecondaryStatusTransitions"]
         transitions[-1].setdefault("EndTime", now)
         begun = {"Status": status, "StartTime": now, "StatusMessage": message}
@@ -140,7 +154,7 @@ def _work(run: Run) -> None:
     flow = FLOWS[run.kind]
     try:
         flow(run)
-    except (layout.Refused, TransferError, ClientError) as error:
+    except (layout.Refused, TransferError, ClientError, ApiError) as error:
         _end(run, "Failed", f"ClientError: {error}")
     except Exception as error:
         _end(run, "Failed", f"InternalServerError: {error!r}")
@@ -180,7 +194,7 @@ class Watch:
 
 
 def _train(run: Run) -> None:
-    record, s3 = run.record, run.api.client("s3")
+    record, s3 = run.record, run.client("s3")
     algorithm = record["AlgorithmSpecification"]
     module = run.api.images.resolve(algorithm["TrainingImage"]).module
     if module == CLARIFY:
@@ -199,11 +213,11 @@ def _attempts(run: Run, module: str, watch: Watch) -> End:
     record = run.record
     retries = record.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
     faults = ("internal_error", "interrupt") if record["EnableManagedSpotTraining"] else ("internal_error",)
-    run.update(TrainingStartTime=time.time())
+    run.update(TrainingStartTime=run.now())
     while True:
         run.enter("Downloading", "Downloading input data")
         layout.empty_folder(run.root)
-        layout.lay_out_training(run.api.client("s3"), record, run.root)
+        layout.lay_out_training(run.client("s3"), record, run.root)
         if watch.saved:
             watch.saved.restore()
         run.enter("Training", "Training image download completed. Training in progress.")
@@ -254,14 +268,14 @@ def _seconds_left(run: Run) -> float:
     """Of MaxRuntimeInSeconds, which all containers of a job share."""
     record = run.record
     started = record["TrainingStartTime" if run.kind == "TrainingJob" else "ProcessingStartTime"]
-    return record["StoppingCondition"]["MaxRuntimeInSeconds"] - (time.time() - started)
+    return record["StoppingCondition"]["MaxRuntimeInSeconds"] - (run.now() - started)
 
 
 def _finish_training(run: Run, end: End, module: str) -> None:
     record = run.record
     run.enter("Uploading", "Uploading generated training model")
     _upload_results(run, record)
-    seconds = max(1, math.ceil(time.time() - record["TrainingStartTime"]))
+    seconds = max(1, math.ceil(run.now() - record["TrainingStartTime"]))
     run.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
     if end.cause == "stop":
         _end(run, "Stopped")
@@ -271,7 +285,7 @@ def _finish_training(run: Run, end: End, module: str) -> None:
         _end(run, "Failed", INTERNAL_ERROR)
     elif end.code:
         _end(run, "Failed", _failure_reason(run.root, end.code))
-    elif module == FUNCTION_STEP and (missing := function_step.missing_result(run.api.client("s3"), record)):
+    elif module == FUNCTION_STEP and (missing := function_step.missing_result(run.client("s3"), record)):
         _end(run, "Failed", _failure_reason(run.root, end.code, missing))
     else:
         _end(run, "Completed")
@@ -279,7 +293,7 @@ def _finish_training(run: Run, end: End, module: str) -> None:
 
 def _upload_results(run: Run, record: dict) -> None:
     """Brings what the container left in model/ and output/data/ to S3."""
-    s3, output = run.api.client("s3"), record["OutputDataConfig"]
+    s3, output = run.client("s3"), record["OutputDataConfig"]
     base = f"{output['S3OutputPath'].rstrip('/')}/{run.name}/output"
     for folder, name in (("model", "model"), ("output/data", "output")):
         if not files_below(run.root / folder):
@@ -291,7 +305,7 @@ def _upload_results(run: Run, record: dict) -> None:
 
 
 def _process(run: Run) -> None:
-    record, s3 = run.record, run.api.client("s3")
+    record, s3 = run.record, run.client("s3")
     uri = record["AppSpecification"]["ImageUri"]
     module = run.api.images.resolve(uri).module
     if module != CLARIFY:
@@ -299,7 +313,7 @@ def _process(run: Run) -> None:
             f"the local AWS runs processing jobs on sagemaker-clarify-processing only, got {uri!r}"
         )
     log = _open_log(run, "ProcessingJobs")
-    run.update(ProcessingStartTime=time.time())
+    run.update(ProcessingStartTime=run.now())
     layout.empty_folder(run.root)
     layout.lay_out_processing(s3, record, run.root)
     end = _contain(run, module, log.pump, ())
@@ -320,7 +334,7 @@ FLOWS: dict[str, Callable[[Run], None]] = {"TrainingJob": _train, "ProcessingJob
 
 def _open_log(run: Run, group: str) -> JobLog:
     stream = f"{run.name}/{layout.HOST}-{int(time.time())}"
-    return JobLog(run.api.client("logs"), f"/aws/sagemaker/{group}", stream, run.log)
+    return JobLog(run.client("logs"), f"/aws/sagemaker/{group}", stream, run.log)
 
 
 def _checkpoints(run: Run, s3: object) -> Checkpoints | None:
@@ -332,7 +346,8 @@ def _checkpoints(run: Run, s3: object) -> Checkpoints | None:
 
 def _spec(run: Run, module: str) -> container.Spec:
     record = run.record
-    variables = container.environment(run.api.endpoint, run.api.region, run.root)
+    keys = run.api.keys(record["RoleArn"])
+    variables = container.environment(run.api.endpoint, run.api.region, run.root, keys)
     variables |= {
         f"{run.kind[:-3].upper()}_JOB_{part.upper()}": record[f"{run.kind}{part}"] for part in ("Name", "Arn")
     }
@@ -369,6 +384,6 @@ def _end(run: Run, status: str, reason: str = "", secondary: str = "") -> None:
     fields = {f"{run.kind}Status": status} | ({"FailureReason": reason} if reason else {})
     if run.kind == "TrainingJob":
         last = secondary or status
-        run.enter(last, reason or MESSAGES[last], TrainingEndTime=time.time(), **fields)
+        run.enter(last, reason or MESSAGES[last], TrainingEndTime=run.now(), **fields)
     else:
-        run.update(ProcessingEndTime=time.time(), **fields)
+        run.update(ProcessingEndTime=run.now(), **fields)

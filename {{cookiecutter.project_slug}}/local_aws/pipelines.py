@@ -3,7 +3,6 @@
 import json
 import random
 import string
-import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -56,7 +55,7 @@ def update_pipeline(api: "SageMaker", request: dict) -> dict:
         fields["PipelineDefinition"] = text
     with api.state.lock:
         found(api, PIPELINE, name)
-        return api.state.update("Pipeline", name, **fields, LastModifiedTime=time.time())
+        return api.state.update("Pipeline", name, **fields, LastModifiedTime=api.clock.now())
 
 
 def delete_pipeline(api: "SageMaker", request: dict) -> dict:
@@ -132,7 +131,7 @@ def start_execution(api: "SageMaker", request: dict) -> dict:
         name, token = pipeline["PipelineName"], request["ClientRequestToken"]
         if made := api.state.find("PipelineExecution", _pipeline=name, _token=token):
             return made[0]
-        record = _new_execution(pipeline, request)
+        record = _new_execution(api, pipeline, request)
         kept = selection.kept_steps(api, record)
         api.state.put("PipelineExecution", record["PipelineExecutionArn"], record)
         for step in kept:
@@ -141,8 +140,8 @@ def start_execution(api: "SageMaker", request: dict) -> dict:
     return record
 
 
-def _new_execution(pipeline: dict, request: dict) -> dict:
-    now = time.time()
+def _new_execution(api: "SageMaker", pipeline: dict, request: dict) -> dict:
+    now = api.clock.now()
     identifier = "".join(random.choices(string.ascii_lowercase + string.digits, k=EXECUTION_ID_LENGTH))
     kept = (
         "PipelineExecutionDisplayName",
@@ -168,6 +167,7 @@ def _new_execution(pipeline: dict, request: dict) -> dict:
         "_definition": pipeline["PipelineDefinition"],
         "_parameters": resolved_parameters(definition, request.get("PipelineParameters", [])),
         "_tags": [],
+        "_offset": api.clock.offset,
     }
 
 
@@ -245,13 +245,6 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def update_execution(api: "SageMaker", request: dict) -> dict:
-    arn = request["PipelineExecutionArn"]
-    with api.state.lock:
-        found(api, EXECUTION, arn)
-        return api.state.update(EXECUTION.name, arn, **request, LastModifiedTime=time.time())
-
-
 def stop_execution(api: "SageMaker", request: dict) -> dict:
     """Asks a running execution to stop; it reports Stopping, then Stopped."""
     arn = request["PipelineExecutionArn"]
@@ -274,7 +267,8 @@ def retry_execution(api: "SageMaker", request: dict) -> dict:
         if status not in ("Failed", "Stopped"):
             message = f"Pipeline execution with ARN {arn} is {status}: only Failed or Stopped can be retried"
             raise ApiError("ValidationException", message)
-        again = {EXECUTION.status: "Executing", "FailureReason": None, "LastModifiedTime": time.time()}
+        again = {EXECUTION.status: "Executing", "FailureReason": None, "LastModifiedTime": api.clock.now()}
+        again["_offset"] = api.clock.offset
         api.state.update(EXECUTION.name, arn, **again)
     api.executions.retry(api, arn)
     return {"PipelineExecutionArn": arn}

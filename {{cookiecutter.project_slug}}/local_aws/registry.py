@@ -1,6 +1,5 @@
 """The model registry: package groups and their numbered versions."""
 
-import time
 from typing import TYPE_CHECKING
 
 from local_aws.resources import KINDS, found, last_part, new_record, page
@@ -106,7 +105,7 @@ def update_package(api: "SageMaker", request: dict) -> dict:
         fields["AdditionalInferenceSpecifications"] = (
             record.get("AdditionalInferenceSpecifications") or []
         ) + added or None
-        changed = {"LastModifiedTime": time.time(), "LastModifiedBy": {}}
+        changed = {"LastModifiedTime": api.clock.now(), "LastModifiedBy": {}}
         return api.state.update(PACKAGE.name, arn, **fields, **changed)
 
 

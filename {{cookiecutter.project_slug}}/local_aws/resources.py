@@ -1,6 +1,5 @@
 """Create, describe, list, stop, delete and tag: what is the same for every kind of record."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,10 +60,10 @@ JOBS = ("TrainingJob", "ProcessingJob", "TransformJob", "HyperParameterTuningJob
 
 def new_record(api: "SageMaker", kind: Kind, request: dict) -> dict:
     """The record of a resource that `request` creates: its fields, ARN, times and (private) tags."""
-    now = time.time()
+    now = api.clock.now()
     fields = {name: value for name, value in request.items() if name not in PRIVATE}
     stamps = {kind.arn: api.arn(kind.path, request[kind.id]), "CreationTime": now, "LastModifiedTime": now}
-    return fields | stamps | {"_tags": request.get("Tags", [])}
+    return fields | stamps | {"_tags": request.get("Tags", []), "_offset": api.clock.offset}
 
 
 def found(api: "SageMaker", kind: Kind, key: str) -> dict:

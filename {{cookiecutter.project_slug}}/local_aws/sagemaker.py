@@ -1,10 +1,9 @@
 """SageMaker's operations on the records of `State`."""
 
 import threading
-import time
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -21,10 +20,16 @@ from local_aws import (
     transform,
     tuning,
 )
+from local_aws.events import Events
+from local_aws.events.clock import Clock
 from local_aws.images import Images, load_images
 from local_aws.resources import JOBS, KINDS, RUNNING
 from local_aws.state import State
 from local_aws.validation import ApiError, operation_model, request_problems
+
+if TYPE_CHECKING:
+    from local_aws.iam import Iam
+    from local_aws.iam.jobs import Roles
 
 __all__ = ["ApiError", "SageMaker"]
 
@@ -56,7 +61,6 @@ OPERATIONS = {
     "StartPipelineExecution": pipelines.start_execution,
     "StopPipelineExecution": pipelines.stop_execution,
     "RetryPipelineExecution": pipelines.retry_execution,
-    "UpdatePipelineExecution": pipelines.update_execution,
     "DescribePipelineExecution": pipelines.execution,
     "DescribePipelineDefinitionForExecution": pipelines.definition_for_execution,
     "ListPipelineExecutions": pipelines.list_executions,
@@ -83,8 +87,12 @@ class SageMaker:
     # By way of the API modules call one another that could not all import one another.
     definition, executions, jobs, transform, tuning = definition, executions, jobs, transform, tuning
 
-    def __init__(self, state: State, endpoint: str, account: str, region: str) -> None:
+    def __init__(
+        self, state: State, endpoint: str, account: str, region: str, enforce_iam: bool = False
+    ) -> None:
         self.state, self.endpoint, self.account, self.region = state, endpoint, account, region
+        self.clock, self.events = Clock(), Events(self)
+        self.enforce_iam = enforce_iam
         self._clients: dict[str, Any] = {}
         self._clients_lock = threading.Lock()
 
@@ -100,17 +108,39 @@ class SageMaker:
             raise ApiError(*fault)
         return resources.answer(operation, OPERATIONS[operation](self, request))
 
-    def client(self, service: str) -> Any:
-        """A boto3 client at this server, one for all threads."""
+    def client(self, service: str, role_arn: str | None = None) -> Any:
+        """A boto3 client at this server, one for all threads; with --enforce-iam, of the role."""
+        keys = self.keys(role_arn)
         with self._clients_lock:
-            if service not in self._clients:
-                self._clients[service] = self._new_client(service)
-            return self._clients[service]
+            if (service, *keys) not in self._clients:
+                self._clients[service, *keys] = self._new_client(service, keys)
+            return self._clients[service, *keys]
 
-    def _new_client(self, service: str) -> Any:
-        session = boto3.Session(ACCESS_KEY, "local", region_name=self.region)
+    def keys(self, role_arn: str | None) -> tuple[str, ...]:
+        """Access key, secret and token of the role's session; the account's own without --enforce-iam."""
+        if role_arn is None or not self.enforce_iam:
+            return ACCESS_KEY, "local"
+        session = self.roles.session(role_arn)
+        return session.access_key_id, session.secret_access_key, session.session_token
+
+    @cached_property
+    def roles(self) -> "Roles":
+        """With --enforce-iam: what SageMaker may do as a role."""
+        from local_aws.iam.jobs import Roles
+
+        return Roles(self)
+
+    def _new_client(self, service: str, keys: tuple[str, ...]) -> Any:
+        session = boto3.Session(*keys, region_name=self.region)
         config = Config(proxies={}, max_pool_connections=50, s3={"addressing_style": "path"})
         return session.client(service, endpoint_url=self.endpoint, config=config)
+
+    @cached_property
+    def iam(self) -> "Iam":
+        """Imported when first needed: with moto's part of it, it would delay the start."""
+        from local_aws.iam import Iam
+
+        return Iam(self.account, self.region)
 
     @cached_property
     def images(self) -> Images:
@@ -126,12 +156,12 @@ class SageMaker:
             for name in self.state.names(kind.name):
                 record = self.state.get(kind.name, name)
                 if record[kind.status] in RUNNING:
-                    self.state.update(kind.name, name, **_interrupted(kind, record))
+                    self.state.update(kind.name, name, **_interrupted(self, kind, record))
 
 
-def _interrupted(kind: resources.Kind, record: dict) -> dict:
+def _interrupted(api: SageMaker, kind: resources.Kind, record: dict) -> dict:
     status = "Stopped" if record[kind.status] == "Stopping" else "Failed"
-    now = time.time()
+    now = api.clock.now(record)
     fields = {kind.status: status, "FailureReason": INTERRUPTED, "LastModifiedTime": now}
     if kind.ended:
         fields[kind.ended] = now

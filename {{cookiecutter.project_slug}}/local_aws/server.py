@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import threading
 import traceback
 from collections.abc import Callable
 from io import BytesIO
@@ -18,15 +19,36 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Request, Response
 
-from local_aws import faults, joblog
+from local_aws import connections, faults, joblog, moto_gaps
+from local_aws.codebuild import Builds
+from local_aws.ecr import LAYERS, PREFIX, Layers, replaced_body
 from local_aws.objects import FileS3
 from local_aws.sagemaker import ApiError, SageMaker
 
 JSON = "application/x-amz-json-1.1"
-BY_MOTO = ("ecr", "events", "iam", "kms", "logs", "monitoring", "sts", "tagging")
-FAULTS = "/local-aws/faults"
+BY_MOTO = (
+    "budgets",
+    "codebuild",
+    "codepipeline",
+    "ec2",
+    "ecr",
+    "events",
+    "iam",
+    "kms",
+    "logs",
+    "monitoring",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "sts",
+    "tagging",
+)
+FAULTS, DENIALS = "/local-aws/faults", "/local-aws/denials"
+WEB_IDENTITY = b"AssumeRoleWithWebIdentity"
 LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
-ANSWERED = ("sagemaker", "s3", *BY_MOTO)
+CLOCK, DELIVERIES = "/local-aws/clock", "/local-aws/deliveries"
+ANSWERED = ("sagemaker", "s3", "cloudformation", "scheduler", *connections.SERVICES, *BY_MOTO)
 
 
 class Handler(MotoRequestHandler):
@@ -44,24 +66,48 @@ class Front:
     def __init__(self, api: SageMaker) -> None:
         self.api = api
         self.moto = DomainDispatcherApplication(create_backend_app)
+        self.layers = Layers(api)
         self.s3 = FileS3(self.moto, api.state.folder, api.account)
+        self.builds = Builds(api)
         self._asked: set[str] = set()
+        self.connections = connections.Connections(api.account)
+        self._stacks: Any = None
+        self._lock = threading.Lock()
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
         return self._application(environ)(environ, start_response)
 
     def _application(self, environ: dict) -> Callable:
-        service = signing_service(environ)
+        service = service_of(environ)
         if service == "sagemaker":
             return self._sagemaker(environ)
         if service == "s3":
             return self.s3
+        if service == "cloudformation":
+            return self._cloudformation(environ)
         if environ.get("HTTP_X_AMZ_TARGET") == LOG_STREAMS:
             self._restore_log(environ)
+        if service == "ecr":
+            return self._ecr(environ)
+        if service == "codebuild" and self.builds.answers(environ):
+            return self.builds
+        if service in connections.SERVICES:
+            return self._connections(environ)
+        if service == "scheduler":
+            return self._events(environ, "scheduler")
+        if service in ("events", "monitoring"):
+            self.api.events.install(service)
         if service in BY_MOTO:
+            moto_gaps.fill(service)
             return self.moto
+        if service is None and environ["PATH_INFO"].startswith(LAYERS):
+            return self.layers.download(environ["PATH_INFO"])
         if service is None and environ["PATH_INFO"] == FAULTS:
             return self._faults(environ)
+        if service is None and environ["PATH_INFO"] in (CLOCK, DELIVERIES):
+            return self._events(environ, "own")
+        if service is None and environ["PATH_INFO"] == DENIALS:
+            return self._denials(environ)
         return _refusal(environ, service)
 
     def _sagemaker(self, environ: dict) -> Response:
@@ -77,6 +123,37 @@ class Front:
             traceback.print_exc()
             return _json_error(500, "InternalFailure", f"{operation}: {error!r} (see the server's output)")
 
+    def _ecr(self, environ: dict) -> Callable:
+        """Layers are ours, moto keeps the rest: an image under the digest of its manifest."""
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        try:
+            if self.layers.answers(target):
+                return _json(200, self.layers.answer(target, _request(environ)))
+            if target == f"{PREFIX}PutImage":
+                replaced_body(environ, self.layers.checked_manifest(_request(environ)))
+        except ApiError as error:
+            return _json_error(400, error.code, error.message)
+        moto_gaps.fill("ecr")
+        return self.moto
+
+    def _connections(self, environ: dict) -> Response:
+        _, _, region, service, _ = credential_scope(environ)
+        operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        try:
+            return _json(200, self.connections.call(service, region, operation, _request(environ)))
+        except ApiError as error:
+            return _json_error(400, error.code, error.message)
+
+    def _cloudformation(self, environ: dict) -> Response:
+        # Imported here: few servers are asked for a stack.
+        from local_aws.cloudformation import CloudFormation
+
+        with self._lock:
+            if self._stacks is None:
+                self._stacks = CloudFormation(self.api.endpoint, self.api.account)
+        key, _, region, *_ = credential_scope(environ)
+        return self._stacks.answer(environ, key, region)
+
     def _restore_log(self, environ: dict) -> None:
         """Before a job's streams are first asked for: moto forgets them at its end, the log files stay."""
         body = Request(environ).get_data()
@@ -87,6 +164,11 @@ class Front:
         if job not in self._asked and path.exists():
             self._asked.add(job)
             joblog.restore(self.api.client("logs"), asked["logGroupName"], job, path)
+
+    def _events(self, environ: dict, part: str) -> Response:
+        from local_aws.events import http  # not needed by most runs
+
+        return getattr(http, part)(self.api, environ)
 
     def _faults(self, environ: dict) -> Response:
         """POST orders a fault (see faults.py), DELETE forgets all."""
@@ -99,15 +181,41 @@ class Front:
             return _json_error(400, "ValidationException", str(error))
         return _json(200, {})
 
+    def _denials(self, environ: dict) -> Response:
+        """What was refused so far, oldest first: action, resource, principal, reason. DELETE forgets it."""
+        if environ["REQUEST_METHOD"] == "DELETE":
+            self.api.iam.denials.clear()
+        return _json(200, {"denials": list(self.api.iam.denials)})
 
-def signing_service(environ: dict) -> str | None:
-    """The service a request is signed for, as in its credential scope; None when it is not signed."""
+
+def service_of(environ: dict) -> str | None:
+    """The service that a request is for; None when it is not signed, and no operation that needs no key."""
+    return signing_service(environ) or ("sts" if _asks_for_first_key(environ) else None)
+
+
+def _asks_for_first_key(environ: dict) -> bool:
+    """Whether this is AssumeRoleWithWebIdentity, which is never signed."""
+    if "HTTP_AUTHORIZATION" in environ or "form" not in environ.get("CONTENT_TYPE", ""):
+        return False
+    body = Request(environ).get_data(parse_form_data=False)
+    environ["wsgi.input"] = BytesIO(body)
+    return WEB_IDENTITY in body
+
+
+def credential_scope(environ: dict) -> list[str]:
+    """Access key, date, region, service and ending that a request is signed with; empty when it is not."""
     _, _, rest = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")
     query = parse_qs(environ.get("QUERY_STRING", ""))
-    if "AWSAccessKeyId" in query:  # a presigned URL in S3's own, older form
-        return "s3"
     scope = (rest.partition(",")[0] or query.get("X-Amz-Credential", [""])[0]).split("/")
-    return scope[3].lower() if len(scope) == 5 else None
+    return scope if len(scope) == 5 else []
+
+
+def signing_service(environ: dict) -> str | None:
+    """The service a request is signed for; None when it is not signed."""
+    if "AWSAccessKeyId" in parse_qs(environ.get("QUERY_STRING", "")):  # presigned in S3's own, older form
+        return "s3"
+    scope = credential_scope(environ)
+    return scope[3].lower() if scope else None
 
 
 def _request(environ: dict) -> dict:
@@ -143,7 +251,7 @@ def _xml_error(status: int, code: str, message: str) -> Response:
     return Response(text, status, content_type="text/xml")
 
 
-def http_server(front: Front, listening: socket.socket) -> BaseWSGIServer:
+def http_server(front: Callable, listening: socket.socket) -> BaseWSGIServer:
     """A server, one thread a request, on a socket that listens already."""
     host, port = listening.getsockname()
     return make_server(host, port, front, threaded=True, request_handler=Handler, fd=listening.fileno())

@@ -13,7 +13,7 @@ from typing import TextIO
 
 FORMAT = 1
 SAVE_DELAY_SECONDS = 0.5
-OURS = ("records.json", "objects.pickle", "objects", "jobs", "logs")
+OURS = ("records.json", "objects.pickle", "objects", "jobs", "layers", "logs")
 
 
 class StateError(Exception):
@@ -66,6 +66,7 @@ class State:
         self.changed = threading.Condition(self.lock)
         self._records: dict[str, dict[str, dict]] = {}
         self._texts: dict[tuple[str, str], str] = {}
+        self._watchers: list[Callable[[str, dict | None, dict], None]] = []
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held = _hold(self.folder)
         if fresh:
@@ -81,9 +82,17 @@ class State:
         """Stores a copy of `record` under (kind, name), replacing what was there. JSON types only."""
         text = json.dumps(record)
         with self.changed:
+            before = self._records.get(kind, {}).get(name)
             self._texts[kind, name] = text
-            self._records.setdefault(kind, {})[name] = json.loads(text)
+            self._records.setdefault(kind, {})[name] = after = json.loads(text)
+            for watcher in self._watchers:
+                watcher(kind, before, after)
             self._touch()
+
+    def watch(self, watcher: Callable[[str, dict | None, dict], None]) -> None:
+        """Has `watcher(kind, before, after)` called at every change, under the lock: it must not wait."""
+        with self.lock:
+            self._watchers.append(watcher)
 
     def get(self, kind: str, name: str) -> dict:
         """A copy of the record; KeyError when absent."""

@@ -163,7 +163,7 @@ def _work(api: "SageMaker", name: str) -> None:
     except (ApiError, TransferError, ClientError, tarfile.TarError) as error:
         reason = f"ClientError: {error}"
     finally:
-        now = time.time()
+        now = api.clock.now(api.state.get(KIND, name))
         ended = {
             "TransformEndTime": now,
             "LastModifiedTime": now,
@@ -176,8 +176,11 @@ class Job:
     """One transform job at work."""
 
     def __init__(self, api: "SageMaker", name: str) -> None:
-        self.api, self.state, self.name, self.s3 = api, api.state, name, api.client("s3")
+        self.api, self.state, self.name = api, api.state, name
         self.record = api.state.get(KIND, name)
+        # A transform job works as its model's role.
+        self.role = api.state.get("Model", self.record["ModelName"]).get("ExecutionRoleArn")
+        self.s3 = api.client("s3", self.role)
         self.root = api.state.folder / "jobs" / name
         self.path = api.state.folder / "logs" / f"{name}.log"
         self.processing = _processing(self.record)
@@ -186,7 +189,7 @@ class Job:
 
     def run(self) -> None:
         """Returns when every object has its output; JobFailed names the first that has none."""
-        self.state.update(KIND, self.name, TransformStartTime=time.time())
+        self.state.update(KIND, self.name, TransformStartTime=self.api.clock.now(self.record))
         layout.empty_folder(self.root)
         keys = list(list_keys(self.s3, self.uri))
         if not keys:
@@ -212,7 +215,7 @@ class Job:
     def _logged(self) -> Iterator[None]:
         """Carries the container's output to CloudWatch Logs meanwhile, all of it at the end."""
         stream = f"{self.name}/algo-1-{int(time.time())}"
-        log = JobLog(self.api.client("logs"), "/aws/sagemaker/TransformJobs", stream, self.path)
+        log = JobLog(self.api.client("logs", self.role), "/aws/sagemaker/TransformJobs", stream, self.path)
         over = threading.Event()
         thread = threading.Thread(target=_pump, args=(log, over), name=f"log of {self.name}", daemon=True)
         thread.start()
@@ -256,7 +259,9 @@ class Job:
         return {name: value for name, value in given.items() if value}
 
     def _environment(self, served: Served, port: int) -> dict[str, str]:
-        built = container.environment(self.api.endpoint, self.api.region, self.root) | {
+        built = container.environment(
+            self.api.endpoint, self.api.region, self.root, self.api.keys(self.role)
+        ) | {
             "SERVING_HOST": "127.0.0.1",  # a container listens on all its interfaces, a laptop must not
             "SM_MODEL_DIR": str(self.root / "model"),
             "SAGEMAKER_BIND_TO_PORT": str(port),

@@ -2,7 +2,6 @@
 
 import secrets
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from local_aws.creation import create_job
@@ -145,7 +144,7 @@ def _work(api: "SageMaker", name: str) -> None:
     except ApiError as error:
         reason = f"ClientError: {error}"
     finally:
-        now = time.time()
+        now = api.clock.now(api.state.get(KIND, name))
         ended = {"HyperParameterTuningEndTime": now, "LastModifiedTime": now, "FailureReason": reason}
         api.state.update(KIND, name, **{STATUS: status}, **ended)
 
@@ -169,6 +168,9 @@ class Tuning:
         self.ended: list[dict] = []
         self.looked_at: dict[str, int] = {}
         self.asked_to_stop: set[str] = set()
+
+    def _now(self) -> float:
+        return self.api.clock.now(self.job)
 
     def run(self) -> tuple[str, str | None]:
         """Final status and FailureReason, once every trial has ended."""
@@ -200,7 +202,7 @@ class Tuning:
     def _over(self) -> bool:
         """Whether no further trial may start."""
         stopping = self.state.get(KIND, self.name)[STATUS] != "InProgress"
-        return stopping or time.time() >= self.deadline or len(self.ended) + len(self.running) >= self.trials
+        return stopping or self._now() >= self.deadline or len(self.ended) + len(self.running) >= self.trials
 
     def _start_trials(self) -> None:
         while len(self.running) < self.parallel and not self._over():
@@ -250,7 +252,7 @@ class Tuning:
 
     def _stop_trials(self) -> None:
         """Stops all when the job is to stop, else those that fall behind when early stopping is on."""
-        every = self.state.get(KIND, self.name)[STATUS] == "Stopping" or time.time() >= self.deadline
+        every = self.state.get(KIND, self.name)[STATUS] == "Stopping" or self._now() >= self.deadline
         early = self.config.get("TrainingJobEarlyStoppingType", "Off") == "Auto"
         peers = [_history(trial, self.metric) for trial in self.ended if OBJECTIVE in trial]
         for name in self.running:
@@ -296,7 +298,7 @@ class Tuning:
         if identical and (overall := self._best(parents + self.ended)):
             fields["OverallBestTrainingJob"] = {"TuningJobName": self.name} | overall
         if any(self.job.get(member) != value for member, value in fields.items()):
-            self.job = self.state.update(KIND, self.name, **fields, LastModifiedTime=time.time())
+            self.job = self.state.update(KIND, self.name, **fields, LastModifiedTime=self._now())
 
     def _best(self, trials: list[dict]) -> dict | None:
         scored = [trial for trial in trials if OBJECTIVE in trial]
@@ -332,7 +334,7 @@ class Tuning:
         """Returns when a trial or the job has changed since `seen`, or the job's time is over."""
         with self.state.changed:
             while len(seen) == len(self.running) + 1 and self._seen() == seen:
-                left = self.deadline - time.time()
+                left = self.deadline - self._now()
                 if left <= 0 and not set(self.running) <= self.asked_to_stop:
                     return
                 self.state.changed.wait(left if 0 < left < threading.TIMEOUT_MAX else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 
 from ml_pipeline.commands import GROUPS
@@ -18,7 +19,8 @@ examples:
   python -m ml_pipeline definition > definition.json        what would be upserted to SageMaker
 
 options of a command: python -m ml_pipeline COMMAND --help
-exit codes: 0 done, 1 the pipeline failed or was stopped, 2 bad input"""
+exit codes: 0 done, 1 the pipeline or the deployment failed, 2 bad input, 3 plan: changed"""
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)  # the system's word for a file of the user's
 
 
 def main(arguments: list[str]) -> int:
@@ -36,6 +38,10 @@ def main(arguments: list[str]) -> int:
     except LocalAwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.errno not in DENIED or error.filename is None:
+            raise
+        return _refuse(f"{error.filename}: {error.strerror}; give yourself access (ls -ld tells who has it)")
 
 
 def _parser() -> argparse.ArgumentParser:

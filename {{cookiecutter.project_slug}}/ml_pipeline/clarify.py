@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from botocore.exceptions import ClientError
 
-from ml_pipeline import jobs, storage
+from ml_pipeline import isolation, jobs, storage
 from ml_pipeline.bias_metrics import POST_TRAINING, STAGES, Groups
 from ml_pipeline.facets import Table
 from ml_pipeline.settings import Settings
@@ -92,18 +92,21 @@ def processing_request(folder: str, settings: Settings) -> dict[str, Any]:
                         "S3UploadMode": "EndOfJob",
                     },
                 }
-            ]
+            ],
+            **isolation.output_key(settings),
         },
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceCount": 1,
                 "InstanceType": settings.compute.instance_type,
                 "VolumeSizeInGB": settings.compute.volume_gb,
+                **isolation.volume_key(settings, settings.compute.instance_type),
             }
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": settings.compute.max_runtime_seconds},
         "AppSpecification": {"ImageUri": settings.clarify_image_uri},
         "RoleArn": settings.role_arn,
+        **isolation.processing(settings),
     }
 
 

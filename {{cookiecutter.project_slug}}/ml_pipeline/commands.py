@@ -8,8 +8,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from ml_pipeline import listing, parameters, rerun, runs, settings
+from ml_pipeline import cloud_commands, listing, operate_commands, rerun, runs, settings
 from ml_pipeline.errors import InputError
 from ml_pipeline.rerun import Rerun
 
@@ -29,12 +30,9 @@ def _run_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="FILE",
-        help=".csv or .parquet, or s3://bucket/key (default: file in settings.toml, [data])",
+        help="CSV or parquet, or s3://bucket/key (default: file in settings.toml, [data])",
     )
-    names = ", ".join(parameter.name for parameter in parameters.train_parameters("bucket"))
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a pipeline parameter: {names}"
-    )
+    operate_commands.set_option(parser)
     parser.add_argument(
         "--from", dest="step", metavar="STEP", help="run STEP and what follows it, keep what came before"
     )
@@ -53,7 +51,7 @@ def _of_option(parser: ArgumentParser, meaning: str, default: str = "latest") ->
 
 def _run(chosen: Namespace) -> int:
     wanted = settings.load("local")
-    values = _assignments(chosen.set)
+    values = operate_commands.assignments(chosen.set)
     again = _rerun(chosen, values)
     given = chosen.data or ("" if again else wanted.data.file)
     from ml_pipeline import run, source
@@ -63,6 +61,7 @@ def _run(chosen: Namespace) -> int:
         from ml_pipeline.steps.process import check_file
 
         check_file(data, wanted)
+    runs.check_writable()
     return run.run(run.Request(data, values, chosen.fresh, again), wanted)
 
 
@@ -77,12 +76,6 @@ def _rerun(chosen: Namespace, values: dict[str, str]) -> Rerun | None:
         )
     new_data = "--data" if chosen.data else "--set RawDataUri" if "RawDataUri" in values else ""
     return rerun.prepared(chosen.step, chosen.of or "latest", new_data)
-
-
-def _assignments(texts: list[str]) -> dict[str, str]:
-    values = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
-    parameters.check(values, parameters.train_parameters("bucket"))
-    return values
 
 
 def _step_options(parser: ArgumentParser) -> None:
@@ -120,16 +113,53 @@ def _serve(chosen: Namespace) -> int:
 
 def _logs_options(parser: ArgumentParser) -> None:
     parser.add_argument("step", metavar="STEP", help="such as Train")
-    _of_option(parser, "the run")
+    _of_option(parser, "the run on this machine")
+    parser.add_argument(
+        "execution", nargs="?", metavar="EXECUTION", help="with --env: the execution (default: the newest)"
+    )
+    operate_commands.cloud_or_local_options(parser)
+    parser.add_argument("--follow", action="store_true", help="with --env: until the step has ended")
 
 
 def _logs(chosen: Namespace) -> int:
+    if chosen.env:
+        if chosen.of:
+            raise InputError(
+                f"--of {chosen.of} names a run on this machine: with --env write its id after STEP"
+            )
+        return operate_commands.logs(chosen)
+    if chosen.execution or chosen.follow:
+        given = chosen.execution or "--follow"
+        raise InputError(
+            f"{given} is for executions in the cloud: add --env ENV, or name a local run with --of"
+        )
     print(listing.log(chosen.step, runs.find(chosen.of or "latest")), end="")
     return 0
 
 
 def _runs(chosen: Namespace) -> int:
     print(listing.table(runs.newest_first()))
+    return 0
+
+
+def _metrics_options(parser: ArgumentParser) -> None:
+    parser.description = "Prints a run's metrics as a Markdown table, for a terminal or a CI summary."
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="default: latest")
+    parser.add_argument(
+        "--against", metavar="FOLDER", help="folder of the run shown beside it, if there is one"
+    )
+
+
+def _metrics(chosen: Namespace) -> int:
+    print(listing.metrics(runs.find(chosen.run), Path(chosen.against) if chosen.against else None))
+    return 0
+
+
+def _workflows(chosen: Namespace) -> int:
+    from ml_pipeline import workflows
+
+    for path in workflows.install(settings.load("local").project.slug):
+        print(path)
     return 0
 
 
@@ -154,29 +184,26 @@ def _clean(chosen: Namespace) -> int:
     return clean.clean(chosen.keep, wanted)
 
 
-def _doctor(chosen: Namespace) -> int:
-    from ml_pipeline import doctor
-
-    return doctor.doctor()
-
-
 def _version_option(parser: ArgumentParser) -> None:
     parser.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
+    operate_commands.cloud_or_local_options(parser)
 
 
 def _approve(chosen: Namespace) -> int:
-    return _decide(chosen.version, "Approved")
+    return _decide(chosen, "Approved")
 
 
 def _reject(chosen: Namespace) -> int:
-    return _decide(chosen.version, "Rejected")
+    return _decide(chosen, "Rejected")
 
 
-def _decide(version: int, status: str) -> int:
+def _decide(chosen: Namespace, status: str) -> int:
+    if chosen.env:
+        return operate_commands.decide(chosen, status)
     wanted = settings.load("local")
     from ml_pipeline import run
 
-    return run.decide(version, status, wanted)
+    return run.decide(chosen.version, status, wanted)
 
 
 def _report_options(parser: ArgumentParser) -> None:
@@ -201,16 +228,9 @@ def _no_options(parser: ArgumentParser) -> None:
     pass
 
 
-def _definition(chosen: Namespace) -> int:
-    wanted = settings.load("local")
-    from ml_pipeline import run
-
-    return run.definition(wanted)
-
-
 def _adopt_options(parser: ArgumentParser) -> None:
     parser.description = "Looks at a file of yours and makes [data] and [split] of settings.toml fit it."
-    parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
+    parser.add_argument("file", metavar="FILE", help="CSV or parquet, or s3://bucket/key")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     parser.add_argument("--positive", default="", metavar="VALUE", help="the label counted as 1")
     parser.add_argument("--problem", choices=("binary", "multiclass", "regression"), help="if guessed wrong")
@@ -242,6 +262,7 @@ GROUPS = {
         ),
         Command("serve", "a run's model on a port, with a curl line that asks it", _serve_options, _serve),
         Command("runs", "all runs, the newest first", _no_options, _runs),
+        Command("metrics", "a run's metrics, beside another's, as Markdown", _metrics_options, _metrics),
         Command("logs", "what a step of a run has printed", _logs_options, _logs),
         Command(
             "approve", "make a model version the one that the next run must meet", _version_option, _approve
@@ -249,7 +270,96 @@ GROUPS = {
         Command("reject", "take a model version out again", _version_option, _reject),
         Command("report", "make the page of a run anew, or compare two runs", _report_options, _report),
         Command("clean", "delete all but the newest runs", _clean_options, _clean),
-        Command("doctor", "what a run needs of this machine: ok, or the remedy", _no_options, _doctor),
-        Command("definition", "print the compiled pipeline definition (JSON)", _no_options, _definition),
+        Command(
+            "doctor",
+            "what a run, or an environment, needs: ok, or the remedy",
+            cloud_commands.doctor_options,
+            cloud_commands.doctor,
+        ),
+        Command(
+            "definition",
+            "print the compiled pipeline definition (JSON)",
+            cloud_commands.definition_options,
+            cloud_commands.definition,
+        ),
+    ),
+    "in the cloud, where each tells account, region and endpoint first": (
+        Command(
+            "deploy",
+            "stacks, image and pipeline of an environment, as in this checkout",
+            cloud_commands.deploy_options,
+            cloud_commands.deploy,
+        ),
+        Command(
+            "plan",
+            "what a deploy would change, without changing it",
+            cloud_commands.plan_options,
+            cloud_commands.plan,
+        ),
+        Command(
+            "image",
+            "build and push the step image, if ECR does not have it",
+            cloud_commands.environment_options,
+            cloud_commands.image,
+        ),
+        Command(
+            "upsert",
+            "create or update the pipeline, if it has changed",
+            cloud_commands.environment_options,
+            cloud_commands.upsert,
+        ),
+        Command(
+            "destroy",
+            "take an environment down; data and models stay",
+            cloud_commands.destroy_options,
+            cloud_commands.destroy,
+        ),
+        Command(
+            "upload",
+            "a data file of a period, which the next execution trains on",
+            operate_commands.upload_options,
+            operate_commands.upload,
+        ),
+        Command(
+            "start",
+            "start the training pipeline: expected time, cost, and where to look",
+            operate_commands.start_options,
+            operate_commands.start,
+        ),
+        Command(
+            "status",
+            "the steps of an execution; --follow until it has ended",
+            operate_commands.status_options,
+            operate_commands.status,
+        ),
+        Command(
+            "stop", "stop an execution and its jobs", operate_commands.stop_options, operate_commands.stop
+        ),
+        Command(
+            "fetch",
+            "an execution's results and report, into runs/",
+            operate_commands.fetch_options,
+            operate_commands.fetch,
+        ),
+        Command(
+            "promote",
+            "a version into the next environment; approve, reject and logs take --env",
+            operate_commands.promote_options,
+            operate_commands.promote,
+        ),
+        Command(
+            "smoke",
+            "one execution on the smallest machines, held against the local AWS",
+            operate_commands.smoke_options,
+            operate_commands.smoke,
+        ),
+    ),
+    "in CI": (
+        Command(
+            "workflows",
+            "the CI files of a project in a folder of a larger repository",
+            _no_options,
+            _workflows,
+        ),
     ),
 }

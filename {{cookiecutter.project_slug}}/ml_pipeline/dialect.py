@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from ml_pipeline.errors import InputError
 
 HEAD_BYTES = 1 << 20  # of a file, which tell its dialect; no line may be longer
+ENDINGS = (".csv", ".tsv", ".txt", ".data")  # of a CSV's name, in either case
+ENDINGS_TOLD = ".csv, .tsv, .txt, .data or .parquet"
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 COMPARED_ROWS = 100  # of the head, which must have as many cells as the header for a delimiter to fit
 BYTE_ORDER_MARKS = {  # UTF-32's begins with UTF-16's
@@ -132,8 +134,10 @@ def _check_encoding(head: bytes, place: str) -> None:
 
 
 def _convert(encoding: str, place: str) -> str:
-    name = place.rpartition("/")[2]
-    source, converted = shlex.quote(name), shlex.quote(f"utf8-{name}")
+    """The command, for a file where it lies, or a copy here of an object in S3."""
+    folder, slash, name = place.rpartition("/")
+    folder = "" if "://" in place else folder + slash
+    source, converted = (shlex.quote(f"{folder}{each}") for each in (name, f"utf8-{name}"))
     return f"convert it: iconv -f {encoding} -t UTF-8 {source} > {converted}"
 
 
@@ -191,7 +195,7 @@ def _first_row(text: str, delimiter: str, place: str) -> tuple[list[str], int]:
     try:
         return next(filter(None, csv.reader(counted(), delimiter=delimiter))), length
     except StopIteration:
-        raise DataError(f"{place}: the object holds no header") from None
+        raise DataError(f"{place}: only blank lines, so no header") from None
     except csv.Error as error:
         raise DataError(f"{place}: the first line cannot be read: {error}") from None
 

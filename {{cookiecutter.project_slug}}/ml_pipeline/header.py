@@ -40,7 +40,7 @@ def read(path: Path, wish: Wish, data: Data) -> Header:
     Raises DataError for a file that is neither CSV nor parquet, and for a target that is not there.
     """
     _check_format(path)
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return Header(tuple(ingest.columns_of(path, ingest.Options((), {}))))
     found = _sniffed(path, data)
     with_line = Header(found.names, found.delimiter)
@@ -85,9 +85,9 @@ def _check_format(path: Path) -> None:
         convert = TO_CSV.format("read_excel", path.name, csv)
         raise DataError(f"{path}: a spreadsheet: save it as CSV, or in Python: {convert}")
     if kind in PACKED:
-        raise DataError(f"{path}: packed: unpack it, and adopt the .csv or .parquet file in it")
-    if path.suffix not in (".csv", ".parquet"):
-        raise DataError(f"{path}: the name must end with .csv or .parquet; rename a CSV to {csv}")
+        raise DataError(f"{path}: packed: unpack it, and adopt the CSV or parquet file in it")
+    if kind not in (".parquet", *dialect.ENDINGS):
+        raise DataError(f"{path}: the name must end with {dialect.ENDINGS_TOLD}; rename a CSV to {csv}")
     if not path.stat().st_size:
         raise DataError(f"{path}: the file is empty")
 

@@ -250,10 +250,11 @@ def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _format(uri: str) -> str:
-    ending = uri.rpartition(".")[2]
-    if ending not in ("csv", "parquet"):
-        raise DataError(f"{uri}: the name must end with .csv or .parquet")
-    return ending
+    """parquet or csv, by the name's ending."""
+    name = uri.lower()
+    if not name.endswith((".parquet", *dialect.ENDINGS)):
+        raise DataError(f"{uri}: the name must end with {dialect.ENDINGS_TOLD}")
+    return "parquet" if name.endswith(".parquet") else "csv"
 
 
 def _sniffed(head: bytes, uri: str, options: Options) -> Dialect:

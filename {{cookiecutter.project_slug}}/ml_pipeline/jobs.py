@@ -64,7 +64,7 @@ def run(kind: str, name_prefix: str, request: dict[str, Any], max_seconds: float
 
 def tags(settings: Settings, execution_id: str) -> list[dict[str, str]]:
     """Tags of a child job: whose it is, where, and of which execution."""
-    own = {"Project": settings.project.slug, "Environment": settings.env, "Execution": execution_id}
+    own = {"Project": settings.project.slug, "Environment": settings.environment, "Execution": execution_id}
     return [{"Key": key, "Value": value} for key, value in {**settings.tags, **own}.items()]
 
 

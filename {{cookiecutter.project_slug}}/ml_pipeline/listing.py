@@ -1,4 +1,4 @@
-"""`runs` and `logs`: what the folders in `runs/` tell, without a server."""
+"""`runs`, `metrics` and `logs`: what the folders in `runs/` tell, without a server."""
 
 from __future__ import annotations
 
@@ -18,6 +18,43 @@ def table(folders: list[Path]) -> str:
     rows = [HEAD, *map(_row, folders)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def metrics(run: Path, other: Path | None) -> str:
+    """Markdown: what came of the run, and its metrics on the test split, beside those of another run."""
+    found = runs.read(run, "metrics.json")
+    lines = [f"### Run {run.name}: {runs.read(run, 'execution.json')['status']}", "", *_missed(run)]
+    if found is None:
+        return "\n".join([*lines, "It has measured nothing: it ended before Evaluate."])
+    before = runs.read(other, "metrics.json") if other else None
+    if other and before is None:
+        lines += [f"Nothing to compare with: {other} holds no metrics.", ""]
+    values = before["test"] if before else {}
+    head = ("metric (test)", "value", "interval", *(("before", "change") if values else ()))
+    rows = [_metric_row(name, value, values) for name, value in found["test"].items()]
+    return "\n".join(
+        [*lines, *("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))]
+    )
+
+
+def _missed(run: Path) -> list[str]:
+    verdict = runs.read(run, "verdict.json")
+    return [f"- {miss['why']}" for miss in verdict["missed"]] + [""] if verdict and verdict["missed"] else []
+
+
+def _metric_row(name: str, measured: dict[str, Any], before: dict[str, Any]) -> tuple[str, ...]:
+    value, low, high = (measured[key] for key in ("value", "low", "high"))
+    interval = "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
+    row = (name, _digits(value), interval)
+    if not before:
+        return row
+    old = before.get(name, {}).get("value")
+    change = "" if old is None or value is None else f"{value - old:+.4f}"
+    return (*row, _digits(old), change)
+
+
+def _digits(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def log(step: str, run: Path) -> str:
@@ -49,7 +86,7 @@ def _metric(metrics: dict[str, Any] | None) -> str:
     if metrics is None:
         return ""
     value = metrics["test"][metrics["primary"]]["value"]
-    return f"{metrics['primary']} {'undefined' if value is None else f'{value:.4f}'}"
+    return f"{metrics['primary']} {_digits(value)}"
 
 
 def _version(package: dict[str, Any] | None) -> str:

@@ -111,7 +111,8 @@ def prepare(settings: Any) -> None:
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     try:
-        iam.create_role(RoleName=f"{settings.prefix}-execution", AssumeRolePolicyDocument=policy)
+        path, _, name = settings.role_arn.partition(":role")[2].rpartition("/")
+        iam.create_role(RoleName=name, Path=f"{path}/", AssumeRolePolicyDocument=policy)
     except ClientError as error:
         if error.response["Error"]["Code"] != "EntityAlreadyExists":
             raise

@@ -171,7 +171,8 @@ def fit_diagnosis(
     perfect = 1.0 if BETTER_HIGH[problem][metric] else 0.0
     skill = {name: _skill(splits[name][metric], perfect) for name in ("train", "validation", "test")}
     rule = (
-        f"overfit: variance > {OVERFIT_GAP:g}; underfit: skill on train < {UNDERFIT_SKILL:g}; else balanced"
+        f"overfit: skill on train is more than {OVERFIT_GAP:g} above that on test; "
+        f"underfit: skill on train is below {UNDERFIT_SKILL:g}; else balanced"
     )
     told = {"metric": metric, "rule": rule, "skill": skill}
     if skill["train"] is None or skill["test"] is None:

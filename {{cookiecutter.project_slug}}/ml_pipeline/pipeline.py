@@ -23,6 +23,7 @@ from sagemaker.mlops.workflow.retry import (
     StepRetryPolicy,
 )
 
+from ml_pipeline import isolation
 from ml_pipeline.parameters import train_parameters
 from ml_pipeline.record import recorded
 from ml_pipeline.settings import Settings
@@ -44,9 +45,11 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
     execution = ExecutionVariables.PIPELINE_EXECUTION_ID
 
     def box(function: Callable[..., dict[str, Any]], **options: Any) -> Callable[..., Any]:
-        return step(**(_machine(settings, function.__name__) | options))(recorded(function))
+        options = _machine(settings, function.__name__) | options
+        options |= isolation.function_step(settings, options["instance_type"])
+        return step(**options)(recorded(function))
 
-    processed = box(process)(parameters["RawDataUri"], execution, settings)
+    processed = box(process)(parameters["RawDataUri"], parameters["TriggerReason"], execution, settings)
     tuned = box(tune)(processed["xgboost_uri"], processed["feature_spec_uri"], execution, settings)
     trained = box(train, **_spot(settings))(
         processed["encoded_uri"],
@@ -79,6 +82,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
     registered = box(register)(
         trained["model_uri"],
         tuned["best"],
+        processed["raw_data_uri"],
         processed["data_sha256"],
         processed["feature_spec_uri"],
         evaluated["metrics_uri"],
@@ -111,6 +115,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
         parameters=list(parameters.values()),
         steps=[*boxes, gate],
         sagemaker_session=session,
+        pipeline_experiment_config=None,  # SageMaker Experiments asks for rights that the role has not
         pipeline_definition_config=PipelineDefinitionConfig(use_custom_job_prefix=True),
     )
 
@@ -133,7 +138,7 @@ class ExecutionCheckpoints(CheckpointLocation):
 
 def _machine(settings: Settings, name: str) -> dict[str, Any]:
     """Arguments of `step` that every box has."""
-    tags = {"Project": settings.project.slug, "Environment": settings.env, **settings.tags}
+    tags = {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
     return {
         "name": name.capitalize(),
         "job_name_prefix": f"{settings.prefix}-{name}",

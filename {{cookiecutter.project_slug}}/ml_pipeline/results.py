@@ -91,8 +91,12 @@ def one_line(ran: Ran, settings: Settings) -> str:
     if outcome is not None:
         return "passed" if outcome == "True" else "not passed"
     result = _json(settings.uri(ran.execution_id, step["StepName"].lower(), "result.json")) or {}
-    scalars = (f"{name}={value}" for name, value in result.items() if isinstance(value, str | int | float))
-    return result.get("summary") or ", ".join(scalars)
+    scalars = {name: value for name, value in result.items() if isinstance(value, str | int | float)}
+    return result.get("summary") or ", ".join(f"{name}={_short(value)}" for name, value in scalars.items())
+
+
+def _short(value: str | int | float) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def fetch(arn: str, settings: Settings, runs: Path) -> Path:

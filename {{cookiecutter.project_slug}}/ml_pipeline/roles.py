@@ -177,7 +177,8 @@ def _useless(name: str, column: pd.Series) -> Finding | None:
     if column.isna().all():
         return Finding("exclude", name, "no value in any row")
     if column.nunique() == 1 and (column.dtype.kind == "f" or column.notna().all()):
-        return Finding("exclude", name, f"the same in every row: {_cell(column.dropna().iloc[0])}")
+        rows = "in every row" if column.notna().all() else "wherever there is one"
+        return Finding("exclude", name, f"the same value {rows}: {_cell(column.dropna().iloc[0])}")
     if column.dtype.kind != "f" and column.nunique() > FEW_WORDS and _matching(column, DECORATED):
         word = column.dropna().iloc[0]
         return Finding("exclude", name, f"numbers that cannot be read, such as {word}: write them as 1234.5")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,13 @@ from ml_pipeline.errors import InputError
 
 RUNS = Path("runs")
 SHOWN = 5  # newest runs that a message lists
+
+
+def check_writable() -> None:
+    """Raises InputError if a run could not leave its results."""
+    RUNS.mkdir(exist_ok=True)
+    if not os.access(RUNS, os.W_OK | os.X_OK):
+        raise InputError(f"{RUNS}/ cannot be written to: chown -R $USER {RUNS}")
 
 
 def read(run: Path, name: str) -> Any:

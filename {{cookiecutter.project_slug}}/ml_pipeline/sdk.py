@@ -18,6 +18,8 @@ def load() -> None:
 
     Needs a region in the environment, which the SDK looks for when it is imported.
     """
+    if "ml_pipeline.pipeline" in sys.modules:
+        return
     with _collected_later(), _logging_as_before(), _without_model_builder():
         import ml_pipeline.pipeline  # noqa: F401
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from ml_pipeline import schedule
 from ml_pipeline.errors import InputError
 from ml_pipeline.names import (
     BETTER_HIGH,
@@ -22,6 +23,7 @@ from ml_pipeline.names import (
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 FILE = "settings.toml"
+OPTIONAL = ("tags", "secrets", "prices")  # tables that a file may leave out
 
 
 class SettingsError(InputError):
@@ -165,6 +167,32 @@ class Compute:
 
 
 @dataclass(frozen=True)
+class Deploy:
+    account: Annotated[str, Matching(r"(\d{12})?", "empty or the 12 digits of an AWS account")]
+    promotion: Literal["copy", "retrain"]
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Network:
+    vpc_only: bool
+
+
+@dataclass(frozen=True)
+class Schedule:
+    train: str
+    score: str
+    timezone: Name
+    flexible_minutes: Annotated[int, Between(0, 1440)]
+
+
+@dataclass(frozen=True)
+class Triggers:
+    cool_down_hours: Annotated[float, Between(0, 8760)]
+    email: Annotated[str, Matching(r"([^@\s]+@[^@\s]+)?", "empty or an e-mail address")]
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of settings.toml for one environment; what steps get as their constants."""
 
@@ -179,17 +207,32 @@ class Settings:
     bias: Bias
     gate: Gate
     compute: Compute
+    deploy: Deploy
+    network: Network
+    schedule: Schedule
+    triggers: Triggers
     tags: Mapping[str, str]
+    secrets: Mapping[str, str]
+    prices: Mapping[str, Annotated[float, Between(0, 1000)]] = field(default_factory=dict)
+    suffix: str = ""
     account: str = ""
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    kms_key_arn: str = ""
     commit: str = "unknown"
     xgboost_image_uri: str = ""
     clarify_image_uri: str = ""
     image_tag: str = ""
 
     @property
+    def environment(self) -> str:
+        """The environment, or a developer's private copy of it: `dev-<suffix>`."""
+        return f"{self.env}-{self.suffix}" if self.suffix else self.env
+
+    @property
     def prefix(self) -> str:
-        """`<slug>-<env>`, which every AWS name begins with."""
-        return f"{self.project.slug}-{self.env}"
+        """`<slug>-<environment>`, which every AWS name begins with."""
+        return f"{self.project.slug}-{self.environment}"
 
     @property
     def region(self) -> str:
@@ -201,7 +244,13 @@ class Settings:
 
     @property
     def role_arn(self) -> str:
-        return f"arn:{self.partition}:iam::{self.account}:role/{self.prefix}-execution"
+        return self.role("execution")
+
+    def role(self, name: str) -> str:
+        """ARN of a role of this environment, with the path and prefix of [deploy.parameters]."""
+        path = self.deploy.parameters.get("RolePath", "/")
+        before = self.deploy.parameters.get("RolePrefix", "")
+        return f"arn:{self.partition}:iam::{self.account}:role{path}{before}{self.prefix}-{name}"
 
     @property
     def image_uri(self) -> str:
@@ -225,13 +274,13 @@ def load(env: str, path: Path = Path(FILE)) -> Settings:
     document = _overridden(_document(path), env)
     hints = get_type_hints(Settings, include_extras=True)
     wanted = {
-        field.name: hints[field.name]
-        for field in fields(Settings)
-        if field.name in document or _is_section(hints[field.name])
+        each.name: hints[each.name]
+        for each in fields(Settings)
+        if each.name in document or _is_section(hints[each.name])
     }
-    _refuse_unknown(document, [*wanted, "tags"], "")
+    _refuse_unknown(document, [*wanted, *OPTIONAL], "")
     sections = {name: _typed(hint, document.get(name, _ABSENT), name) for name, hint in wanted.items()}
-    settings = Settings(env=env, **({"tags": {}} | sections))
+    settings = Settings(env=env, **({name: {} for name in OPTIONAL} | sections))
     _check_between_sections(settings)
     return settings
 
@@ -429,6 +478,20 @@ def _check_between_sections(settings: Settings) -> None:
         _refuse("balanced", "none, since a regression has no classes", "train.class_weight")
     if settings.gate.bias and not data.facets:
         _refuse([], "at least one column, since [gate.bias] sets bounds", "data.facets")
+    _check_schedule(settings.schedule)
+
+
+def _check_schedule(section: Schedule) -> None:
+    for key, expression in (("train", section.train), ("score", section.score)):
+        try:
+            if expression:
+                schedule.check(expression)
+        except ValueError as error:
+            _refuse(expression, f"what EventBridge Scheduler takes ({error})", f"schedule.{key}")
+    try:
+        schedule.check_timezone(section.timezone)
+    except ValueError as error:
+        _refuse(section.timezone, f"what EventBridge Scheduler takes ({error})", "schedule.timezone")
 
 
 def _at_least(value: int, name: str, floor: int, floor_name: str, section: str) -> None:

@@ -23,13 +23,13 @@ def local_file(source: str) -> Path:
         return _existing(Path(source).expanduser())
     bucket, _, key = source.removeprefix(SCHEME).partition("/")
     if not bucket or not key or key.endswith("/"):
-        raise InputError(f"{source}: name one object, s3://bucket/key ending with .csv or .parquet")
+        raise InputError(f"{source}: name one object, s3://bucket/key, that is CSV or parquet")
     return _downloaded(source, bucket, key)
 
 
 def _existing(path: Path) -> Path:
     if path.is_dir():
-        raise InputError(f"{path}: a folder, not a file; name one .csv or .parquet file in it")
+        raise InputError(f"{path}: a folder, not a file; name one CSV or parquet file in it")
     if not path.exists():
         raise InputError(
             f"{path}: no such file; name another with --data, or in file (settings.toml, [data])"

@@ -128,6 +128,19 @@ def list_uris(prefix_uri: str) -> list[tuple[str, int]]:
     ]
 
 
+def folders(prefix_uri: str) -> list[str]:
+    """Names of the folders right below the prefix, which ends with a slash."""
+    bucket, prefix = split_uri(prefix_uri)
+    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+    found = (item["Prefix"] for page in pages for item in page.get("CommonPrefixes", []))
+    return [name.removeprefix(prefix).rstrip("/") for name in found]
+
+
+def delete(uri: str) -> None:
+    bucket, key = split_uri(uri)
+    _s3().delete_object(Bucket=bucket, Key=key)
+
+
 def mark_success(prefix_uri: str) -> None:
     """Writes `_SUCCESS`, the last object of a folder: without it the folder is incomplete."""
     write_bytes(f"{prefix_uri}/_SUCCESS", b"")

@@ -15,13 +15,17 @@ from ml_pipeline.settings import (
     Bias,
     Compute,
     Data,
+    Deploy,
     Evaluate,
     Gate,
+    Network,
     Project,
+    Schedule,
     Settings,
     Split,
     Train,
     Transform,
+    Triggers,
     Tune,
 )
 
@@ -89,7 +93,12 @@ SETTINGS = Settings(
     bias=Bias(engine="in_step", ft_rows=500, label_threshold="median", seed=7),
     gate=Gate(metric="", threshold="trivial", champion_tolerance=0.01, bias={}),
     compute=Compute(instance_type=MACHINE, volume_gb=10, max_runtime_seconds=600),
+    deploy=Deploy(account="", promotion="copy", parameters={}),
+    network=Network(vpc_only=False),
+    schedule=Schedule(train="", score="", timezone="UTC", flexible_minutes=0),
+    triggers=Triggers(cool_down_hours=24.0, email=""),
     tags={},
+    secrets={},
 )
 
 

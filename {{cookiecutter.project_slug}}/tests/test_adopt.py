@@ -259,7 +259,7 @@ REFUSED: dict[str, tuple[str | bytes, str, str]] = {
 NO_CSV = {
     "mine.xlsx": r"save it as CSV.*pandas.read_excel\('mine.xlsx'\).to_csv\('mine.csv'",
     "mine.zip": "packed: unpack it",
-    "adult.data": "must end with .csv or .parquet; rename a CSV to adult.csv",
+    "adult.dat": "must end with .csv, .tsv, .txt, .data or .parquet; rename a CSV to adult.csv",
 }
 
 
@@ -290,6 +290,22 @@ def assert_refused(
     assert re.search(message, error) and error.count("\n") == 1, error
     assert (folder / "settings.toml").read_bytes() == before
     assert {path.name for path in folder.iterdir()} == {name, "settings.toml"}
+
+
+@pytest.mark.parametrize("name", ["mine.tsv", "mine.txt", "mine.data", "MINE.CSV"])
+def test_a_csv_may_have_other_endings(folder: Path, name: str):
+    assert adopt(folder, csv(frame(), sep="\t"), "--target", "y", name=name) == 0
+    assert settings_file.load("local", folder / "settings.toml").data.file == name
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"), [(2024, "in every row: 2024"), ([2024, *[None] * 299], "wherever there is one: 2024")]
+)
+def test_a_column_of_one_value_is_left_out_and_told_as_it_is(
+    folder: Path, cells: Any, told: str, capsys: pytest.CaptureFixture[str]
+):
+    assert adopt(folder, csv(frame(year=cells)), "--target", "y") == 0
+    assert re.search(rf"exclude +year +the same value {told}\n", capsys.readouterr().out)
 
 
 def test_a_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]):

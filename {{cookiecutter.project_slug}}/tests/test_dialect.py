@@ -32,7 +32,7 @@ REFUSED = {
     ),
     "UTF-16": (
         "a,b\n1,2\n".encode("utf-16"),
-        "UTF-16, .*iconv -f UTF-16 -t UTF-8 'my x.csv' > 'utf8-my x",
+        "UTF-16, .*iconv -f UTF-16 -t UTF-8 'raw/my x.csv' > 'raw/utf8-my x.csv'",
     ),
     "UTF-16 without mark": ("a,b\n1,2\n".encode("utf-16-le"), "in UTF-16LE, .* iconv -f UTF-16LE -t UTF-8"),
     "big endian": ("a,b\n1,2\n".encode("utf-16-be"), "encoded in UTF-16BE"),
@@ -46,7 +46,7 @@ REFUSED = {
     "a web page": (b"<!DOCTYPE html>", "not a CSV but a web page"),
     "one line": (b"x" * HEAD_BYTES, "no line ends in the first 1,048,576 bytes; this is not a CSV"),
     "JSON": (b"[1, 2" * HEAD_BYTES, "no line ends in the first 1,048,576 bytes; this is JSON"),
-    "blank": (b"\n\n", "holds no header"),
+    "blank": (b"\n\n", "only blank lines"),
 }
 
 
@@ -61,6 +61,11 @@ def test_what_is_no_plain_csv_is_refused_with_the_remedy(case):
     head, message = REFUSED[case]
     with pytest.raises(DataError, match=f"^raw/my x.csv: .*{message}"):
         sniff(head, "raw/my x.csv")
+
+
+def test_an_object_is_converted_where_it_is_copied_to():
+    with pytest.raises(DataError, match=r"UTF-8 x\.csv > utf8-x\.csv$"):
+        sniff("a,b\n".encode("utf-16"), "s3://bucket/raw/x.csv")
 
 
 def test_named_columns_make_the_first_line_a_row():

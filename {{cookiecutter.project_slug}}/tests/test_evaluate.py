@@ -103,7 +103,7 @@ def make(settings: Settings, rounds: int, checkpoints: Path) -> None:
     problem = settings.data.problem
     raw_uri = f"s3://{settings.bucket}/raw/2024-01-01/data.csv"
     storage.write_bytes(raw_uri, table(problem).to_csv(index=False).encode())
-    done = process(raw_uri, EXECUTION, settings)
+    done = process(raw_uri, "manual", EXECUTION, settings)
     best = {"num_round": rounds, "eta": 0.3, "max_depth": 3, **OBJECTIVE[problem]}
     places = (done["encoded_uri"], done["feature_spec_uri"], best, str(checkpoints))
     trained = train(*places, EXECUTION, settings)

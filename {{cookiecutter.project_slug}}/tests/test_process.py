@@ -40,7 +40,7 @@ def applicants(rows: int = 400, seed: int = 5) -> pd.DataFrame:
 
 
 def put(bucket: str, content: str | bytes | pd.DataFrame, name: str = "raw/data.csv") -> str:
-    if isinstance(content, pd.DataFrame) and name.endswith(".parquet"):
+    if isinstance(content, pd.DataFrame) and name.lower().endswith(".parquet"):
         buffer = io.BytesIO()
         content.to_parquet(buffer)
         content = buffer.getvalue()
@@ -62,7 +62,7 @@ def loans(settings):
 
 @pytest.fixture
 def done(bucket, loans):
-    return process(put(bucket, applicants()), EXECUTION, loans)
+    return process(put(bucket, applicants()), "manual", EXECUTION, loans)
 
 
 def test_every_row_lands_in_exactly_one_split_unchanged(done):
@@ -182,8 +182,8 @@ def test_a_large_columns_sketch_keeps_its_quantiles(settings):
 
 
 def test_parquet_gives_what_the_same_rows_as_csv_give(bucket, loans):
-    first = process(put(bucket, applicants()), "csv", loans)
-    second = process(put(bucket, applicants(), "raw2/data.parquet"), "parquet", loans)
+    first = process(put(bucket, applicants()), "manual", "csv", loans)
+    second = process(put(bucket, applicants(), "raw2/data.parquet"), "manual", "parquet", loans)
     for kind in ("splits_uri", "encoded_uri"):
         for one, other in zip(frames(first, kind).values(), frames(second, kind).values(), strict=True):
             pd.testing.assert_frame_equal(one, other)
@@ -191,19 +191,19 @@ def test_parquet_gives_what_the_same_rows_as_csv_give(bucket, loans):
 
 def test_a_prefix_gives_what_one_object_of_all_its_rows_gives(bucket, loans):
     frame = applicants()
-    whole = process(put(bucket, frame), "whole", loans)
+    whole = process(put(bucket, frame), "manual", "whole", loans)
     put(bucket, frame[:150], "parts/a.csv")
     put(bucket, frame[150:][frame.columns[::-1]], "parts/b.csv")
     put(bucket, "", "parts/_SUCCESS")
-    parts = process(f"s3://{bucket}/parts/", "parts", loans)
+    parts = process(f"s3://{bucket}/parts/", "manual", "parts", loans)
     pd.testing.assert_frame_equal(frames(whole, "encoded_uri")["test"], frames(parts, "encoded_uri")["test"])
     assert whole["data_sha256"] != parts["data_sha256"]
 
 
 def test_processing_twice_writes_the_same_bytes(bucket, loans):
     uri = put(bucket, applicants())
-    process(uri, "one", loans)
-    process(uri, "two", loans)
+    process(uri, "manual", "one", loans)
+    process(uri, "manual", "two", loans)
     one, two = (
         {
             name.removeprefix(loans.uri(e)): storage.read_bytes(name)
@@ -224,28 +224,28 @@ def test_padded_cells_and_padded_markers_read_as_without_padding(bucket):
 
 def test_leading_zeros_of_ids_are_kept(bucket, loans):
     frame = applicants().assign(id=lambda f: f.id.str[-4:])
-    result = process(put(bucket, frame), EXECUTION, loans)
+    result = process(put(bucket, frame), "manual", EXECUTION, loans)
     assert set(pd.concat(frames(result, "splits_uri").values()).id) == set(frame.id)
 
 
 def test_whole_number_labels_print_as_integers(bucket, settings):
     frame = applicants().assign(approved=lambda f: (f.approved == "yes") * 1.0)
     chosen = settings(data={"ids": ("id",), "positive": "1"})
-    result = process(put(bucket, frame), EXECUTION, chosen)
+    result = process(put(bucket, frame), "manual", EXECUTION, chosen)
     assert set(frames(result, "splits_uri")["test"].approved) == {"0", "1"}
 
 
 def test_rows_without_a_label_are_dropped_and_counted(bucket, loans):
     frame = applicants()
     frame.loc[:9, "approved"] = None
-    result = process(put(bucket, frame), EXECUTION, loans)
+    result = process(put(bucket, frame), "manual", EXECUTION, loans)
     assert sum(map(len, frames(result, "splits_uri").values())) == 390
     assert "400 rows" in result["summary"] and "10 without a label dropped" in result["summary"]
 
 
 def test_a_category_with_a_comma_or_a_quote_survives_batch_transforms_csv(bucket, loans):
     frame = applicants().assign(purpose='car, "used"\nold')
-    result = process(put(bucket, frame), EXECUTION, loans)
+    result = process(put(bucket, frame), "manual", EXECUTION, loans)
     rows = pd.read_csv(io.BytesIO(storage.read_bytes(result["transform_input_uri"])), header=None)
     assert set(rows[3]) == {'car, "used" old'}
 
@@ -253,7 +253,7 @@ def test_a_category_with_a_comma_or_a_quote_survives_batch_transforms_csv(bucket
 def test_a_regression_keeps_its_numbers_as_labels(bucket, settings):
     chosen = settings(data={"target": "income", "problem": "regression", "positive": "", "ids": ("id",)})
     frame = applicants().dropna(subset=["income"])
-    result = process(put(bucket, frame), EXECUTION, chosen)
+    result = process(put(bucket, frame), "manual", EXECUTION, chosen)
     encoded = pd.concat(frames(result, "encoded_uri").values())
     assert sorted(encoded.label) == sorted(frame.income)
 
@@ -296,7 +296,9 @@ def test_a_row_has_the_hash_it_has_always_had_so_that_it_stays_in_its_split(word
 
 
 def test_no_csv_for_tuning_is_written_without_trials(bucket, settings):
-    process(put(bucket, applicants()), EXECUTION, settings(data={"ids": ("id",)}, tune={"trials": 0}))
+    process(
+        put(bucket, applicants()), "manual", EXECUTION, settings(data={"ids": ("id",)}, tune={"trials": 0})
+    )
     names = {
         name.rpartition(f"{EXECUTION}/process/")[2] for name, _ in storage.list_uris(f"s3://{bucket}/ex")
     }
@@ -305,7 +307,7 @@ def test_no_csv_for_tuning_is_written_without_trials(bucket, settings):
 
 def test_a_large_split_is_written_in_row_groups_and_keeps_its_order(bucket, settings, monkeypatch):
     monkeypatch.setattr("ml_pipeline.steps.process.GROUP_ROWS", 64)
-    result = process(put(bucket, applicants()), EXECUTION, settings(data={"ids": ("id",)}))
+    result = process(put(bucket, applicants()), "manual", EXECUTION, settings(data={"ids": ("id",)}))
     for kind in ("splits_uri", "encoded_uri"):
         content = storage.read_bytes(f"{result[kind]}/train.parquet")
         file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
@@ -322,7 +324,7 @@ def test_fractions_of_random_splits_are_about_those_asked_for(settings):
 def test_no_key_is_on_two_sides(bucket, settings):
     frame = applicants().assign(customer=lambda f: "c" + (f.index // 4).astype(str))
     chosen = settings(data={"ids": ("id",)}, split={"method": "by_key", "key": "customer"})
-    result = process(put(bucket, frame), EXECUTION, chosen)
+    result = process(put(bucket, frame), "manual", EXECUTION, chosen)
     keys = [set(part.customer) for part in frames(result, "splits_uri").values()]
     assert not (keys[0] & keys[1] or keys[0] & keys[2] or keys[1] & keys[2])
     assert "customer" not in frames(result, "encoded_uri")["test"].columns
@@ -334,7 +336,7 @@ def test_ordered_splits_put_the_newest_rows_last(bucket, settings, written):
     when = range(9, 409) if written == "number" else times.strftime(written)
     frame = applicants().assign(when=when).sample(frac=1, random_state=0)
     chosen = settings(data={"ids": ("id",)}, split={"method": "ordered", "time": "when"})
-    result = process(put(bucket, frame), EXECUTION, chosen)
+    result = process(put(bucket, frame), "manual", EXECUTION, chosen)
     train, validation, test = (part.when for part in frames(result, "splits_uri").values())
     assert train.max() < validation.min() and validation.max() < test.min()
     assert (len(train), len(validation), len(test)) == (220, 80, 100)
@@ -347,7 +349,7 @@ def changed(**columns: Any) -> pd.DataFrame:
 REFUSED = {
     "no object": (None, {}, "no such object, and no data below it"),
     "empty object": ("", {}, "data.csv: the object is empty"),
-    "blank lines": ("\n\n", {}, "holds no header"),
+    "blank lines": ("\n\n", {}, "only blank lines"),
     "header only": ("id,approved\n", {}, "no rows, only the header id, approved"),
     "header without a line end": ("id,approved", {}, "no rows, only the header id, approved"),
     "not UTF-8": (
@@ -439,34 +441,44 @@ def test_unusable_data_are_refused_by_place_and_nothing_is_written(bucket, setti
     uri = f"s3://{bucket}/raw/data.csv" if content is None else put(bucket, content)
     sections = {"data": {"ids": ("id",)} | sections.get("data", {}), "split": sections.get("split", {})}
     with pytest.raises(DataError, match=message):
-        process(uri, EXECUTION, settings(**sections))
+        process(uri, "manual", EXECUTION, settings(**sections))
     assert storage.list_uris(f"s3://{bucket}/executions/") == []
 
 
 def test_objects_with_other_columns_below_a_prefix_are_refused(bucket, loans):
-    put(bucket, applicants(), "raw/a.csv")
-    put(bucket, applicants().drop(columns="sex"), "raw/b.csv")
-    with pytest.raises(DataError, match=r"raw/b\.csv: not the columns of the first .* differ in sex"):
-        process(f"s3://{bucket}/raw/", EXECUTION, loans)
+    put(bucket, applicants(), "raw/2024-01-01/a.csv")
+    put(bucket, applicants().drop(columns="sex"), "raw/2024-01-01/b.csv")
+    with pytest.raises(
+        DataError, match=r"raw/2024-01-01/b\.csv: not the columns of the first .* differ in sex"
+    ):
+        process(f"s3://{bucket}/raw/2024-01-01/", "manual", EXECUTION, loans)
 
 
 def test_a_bad_cell_is_named_by_its_own_object(bucket, loans):
-    put(bucket, applicants(), "raw/a.csv")
-    put(bucket, applicants().assign(income=[1.0] * 3 + [np.inf] * 397), "raw/b.csv")
-    with pytest.raises(DataError, match=r"raw/b\.csv row 4, column income: inf"):
-        process(f"s3://{bucket}/raw/", EXECUTION, loans)
+    put(bucket, applicants(), "raw/2024-01-01/a.csv")
+    put(bucket, applicants().assign(income=[1.0] * 3 + [np.inf] * 397), "raw/2024-01-01/b.csv")
+    with pytest.raises(DataError, match=r"raw/2024-01-01/b\.csv row 4, column income: inf"):
+        process(f"s3://{bucket}/raw/2024-01-01/", "manual", EXECUTION, loans)
 
 
 def test_a_nested_parquet_column_is_refused_by_name(bucket, loans):
     uri = put(bucket, applicants().assign(tags=[["a"]] * 400), "raw/data.parquet")
     with pytest.raises(DataError, match=r"column tags: list<.*> is no number, text or truth value"):
-        process(uri, EXECUTION, loans)
+        process(uri, "manual", EXECUTION, loans)
 
 
 @pytest.mark.parametrize("name", ["raw/data.xlsx", "raw/data"])
 def test_a_file_of_another_kind_is_refused(bucket, loans, name):
-    with pytest.raises(DataError, match=r"must end with \.csv or \.parquet"):
-        process(put(bucket, "x", name), EXECUTION, loans)
+    with pytest.raises(DataError, match=r"must end with \.csv, \.tsv, \.txt, \.data or \.parquet"):
+        process(put(bucket, "x", name), "manual", EXECUTION, loans)
+
+
+@pytest.mark.parametrize("name", ["data.tsv", "data.txt", "adult.data", "DATA.CSV", "DATA.PARQUET"])
+def test_a_table_may_have_other_endings(bucket, loans, name):
+    expected = process(put(bucket, applicants(), "raw/data.csv"), "manual", EXECUTION, loans)
+    content = applicants().to_csv(index=False, sep="\t") if name != "DATA.PARQUET" else applicants()
+    found = process(put(bucket, content, f"others/{name}"), "manual", EXECUTION, loans)
+    assert found["summary"] == expected["summary"]
 
 
 def test_a_numeric_facet_needs_a_threshold_before_anything_is_trained(bucket, settings):
@@ -474,16 +486,19 @@ def test_a_numeric_facet_needs_a_threshold_before_anything_is_trained(bucket, se
     with pytest.raises(
         DataError, match=r"data\.csv: facet income is a number with \d+ values: name the thresh"
     ):
-        process(put(bucket, applicants()), EXECUTION, settings(data=wanted))
+        process(put(bucket, applicants()), "manual", EXECUTION, settings(data=wanted))
     process(
-        put(bucket, applicants()), EXECUTION, settings(data=wanted | {"facet_values": {"income": (22000,)}})
+        put(bucket, applicants()),
+        "manual",
+        EXECUTION,
+        settings(data=wanted | {"facet_values": {"income": (22000,)}}),
     )
 
 
 def test_a_group_that_the_facet_does_not_have_is_refused_with_those_it_has(bucket, settings):
     wanted = {"ids": ("id",), "facets": ("sex",), "facet_values": {"sex": ("female",)}}
     with pytest.raises(DataError, match=r"facet sex has no value 'female', which facet_values .* are: f, m"):
-        process(put(bucket, applicants()), EXECUTION, settings(data=wanted))
+        process(put(bucket, applicants()), "manual", EXECUTION, settings(data=wanted))
 
 
 def test_a_local_file_is_refused_as_process_would_refuse_it(tmp_path, settings):

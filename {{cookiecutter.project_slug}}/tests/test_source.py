@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import boto3
@@ -73,6 +76,51 @@ def test_an_endpoint_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(InputError, match=r'"http://127.0.0.1:9/mine/a.csv": check the network'):
         source.local_file("s3://mine/a.csv")
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Makes the S3 that boto3 finds answer every HEAD with this status, and no body, as S3 does."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        status = 0
+
+        def do_HEAD(self) -> None:
+            self.send_response(self.status)
+            if self.status == 301:
+                self.send_header("x-amz-bucket-region", "eu-central-1")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Refusal)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    yield lambda status: setattr(Refusal, "status", status)
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (301, r"bucket mine lies in another region: set AWS_REGION to it$"),
+        (400, r"S3 refuses the request, as it does when the credentials have expired: renew them \(aws sso"),
+        (403, r"access denied: these credentials need s3:GetObject on it and s3:ListBucket on its bucket"),
+        (503, r"S3 answers 503"),
+    ],
+)
+def test_a_refusal_of_s3_is_told_with_the_remedy(
+    refusing: Callable[[int], None], downloads: Path, status: int, remedy: str
+):
+    refusing(status)
+    with pytest.raises(InputError, match=f"^s3://mine/a.csv: {remedy}"):
+        source.local_file("s3://mine/a.csv")
+    assert not downloads.exists()
 
 
 def test_a_local_path_stays_and_must_be_a_file(tmp_path: Path):

@@ -12,7 +12,7 @@ from ml_pipeline.names import BETTER_HIGH
 from ml_pipeline.report import bias, curves, plots, sections
 from ml_pipeline.report.blocks import Cell, Figure, Figures, Heading, More, Page, Section, Table, Text
 from ml_pipeline.report.recorded import Run, seconds_between
-from ml_pipeline.report.words import NONE, metric, moment, number, plural, seconds, share, signed
+from ml_pipeline.report.words import NONE, metric, moment, number, plural, points, seconds, share, signed
 
 SHOWN_GROUPS = 4  # of facets; the others are folded
 FEATURES = 15  # whose ranks are shown unfolded
@@ -65,11 +65,9 @@ def outcome(first: Run, second: Run) -> tuple[str, str, list[str]]:
         f"The second run is {word}: {metric(name)} {number(one['value'])}, then {number(other['value'])}"
     )
     overlap = one["low"] is not None and one["low"] <= other["high"] and other["low"] <= one["high"]
-    lead = [
-        "Their intervals overlap: a difference of this size can be chance."
-        if overlap
-        else "Their intervals do not overlap."
-    ]
+    lead = ["Their intervals do not overlap."]
+    if overlap:
+        lead = ["Their intervals overlap: a difference of this size can be chance."] if gained else []
     if not _same_data(first, second):
         lead.append("The data differ, so the two were not measured on the same rows.")
     return "good" if gained > 0 else "bad" if gained < 0 else "quiet", headline, lead
@@ -181,7 +179,7 @@ def _overlaid_binary(first: Run, second: Run) -> list[Any]:
 
 
 def _calibration(bins: Mapping[str, curves.Calibration], x: str, y: str) -> Figure:
-    errors = [share(found.error) for found in bins.values()]
+    errors = [points(found.error) for found in bins.values()]
     draw = plots.reliability(bins, x, y)
     finding = (
         f"Calibration: a score is off by {errors[0]} on average in the first run, {errors[1]} in the second."

@@ -13,7 +13,7 @@ from ml_pipeline.report import curves, plots
 from ml_pipeline.report.blocks import Cell, Costs, Figure, Figures, Section, Table, Text
 from ml_pipeline.report.curves import Thresholds
 from ml_pipeline.report.recorded import Run
-from ml_pipeline.report.words import METRICS, listed, metric, number, plural, share, short
+from ml_pipeline.report.words import METRICS, listed, metric, number, plural, points, share, short
 
 SCATTERED = 800  # points of a scatter plot
 CLASSES = 6  # drawn in one plot, the commonest
@@ -131,7 +131,7 @@ def _calibration(positive: np.ndarray, score: np.ndarray, outcome: str) -> Figur
     bins = curves.calibration(positive, score)
     worst = int(np.abs(bins.score - bins.observed).argmax())
     finding = (
-        f"Calibration: on average a score is off by {share(bins.error)}; at worst, rows scored "
+        f"Calibration: on average a score is off by {points(bins.error)}; at worst, rows scored "
         f"{number(bins.score[worst])} are {outcome} in {share(bins.observed[worst])} of cases."
     )
     draw = plots.reliability({"model": bins}, "mean score", f"share of {short(outcome, 20)}")
@@ -262,7 +262,7 @@ def _confidence(right: np.ndarray, confidence: np.ndarray) -> Figure:
     bins = curves.calibration(right, confidence)
     sure = "over" if bins.score.mean() > bins.observed.mean() else "under"
     finding = (
-        f"Calibration of the predicted class: its score is off by {share(bins.error)} on average, "
+        f"Calibration of the predicted class: its score is off by {points(bins.error)} on average, "
         f"and the model is {sure}confident."
     )
     draw = plots.reliability({"model": bins}, "score of the predicted class", "share that is right")

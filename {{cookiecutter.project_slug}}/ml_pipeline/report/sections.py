@@ -197,7 +197,7 @@ def tuning(run: Run) -> Section | None:
     names = list(best["hyperparameters"])[:AXES]
     if len(trials) > 1 and names:
         blocks.append(_trials_figure(ranked, names, objective, high))
-    head = ["Trial", "Status", *best["hyperparameters"], objective, "Seconds"]
+    head = ["Rank", "Status", *best["hyperparameters"], objective, "Time"]
     rows = [_trial_row(place, trial, head[2:-2]) for place, trial in enumerate(ranked, start=1)]
     blocks.append(Table(f"The best trials of tuning job {found['job']}", head, rows[:TRIALS], words=(0, 1)))
     if len(rows) > TRIALS:
@@ -226,7 +226,7 @@ def shown(value: Any) -> str:
 
 def _trial_row(place: int, trial: Mapping[str, Any], names: list[str]) -> list[str | Cell]:
     values = [shown(trial["hyperparameters"].get(name, NONE)) for name in names]
-    return [f"{place}", trial["status"], *values, number(trial["objective"]), number(trial["seconds"])]
+    return [f"{place}", trial["status"], *values, number(trial["objective"]), seconds(trial["seconds"])]
 
 
 def _trials_figure(ranked: list[Mapping[str, Any]], names: list[str], objective: str, high: bool) -> Figure:
@@ -261,7 +261,7 @@ def fit(run: Run) -> Section | None:
         skills = [(name, share(value)) for name, value in found["skill"].items() if value is not None]
         caption = f"Share of the way from the trivial to a perfect {metric(found['metric'])}"
         blocks.append(Table(caption, ["Split", "Share"], [list(pair) for pair in skills]))
-        blocks.append(Text(f"How it is judged: {found['rule']}."))
+        blocks.append(Text(f"How it is judged, skill being that share: {found['rule']}."))
     return Section("fit", "Learning and fit", diagnosis(found) if found else _stopped_at(curve), blocks)
 
 

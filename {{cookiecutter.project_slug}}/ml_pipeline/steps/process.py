@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from ml_pipeline import baseline, cells, checks, ingest, splits, storage, threads
+from ml_pipeline import admission, baseline, cells, checks, ingest, periods, splits, storage, threads
 from ml_pipeline.cells import Kind, Part
 from ml_pipeline.checks import LABEL
 from ml_pipeline.dialect import DataError
@@ -27,13 +27,16 @@ CHECKED_BYTES = 50 * 2**20  # of a local file: up to here it is read twice, befo
 GROUP_ROWS = 1 << 15  # of a parquet row group: what a reader of the splits holds at a time
 
 
-def process(raw_data_uri: str, execution_id: str, settings: Settings) -> dict[str, Any]:
+def process(raw_data_uri: str, trigger_reason: str, execution_id: str, settings: Settings) -> dict[str, Any]:
     """Places of the checked, split and encoded data, and the SHA-256 of the raw objects.
 
-    Returns summary, splits_uri, encoded_uri, xgboost_uri, transform_input_uri, feature_spec_uri, data_sha256;
-    what lies at xgboost_uri is for Tune, and is only written if there are trials.
+    raw_data_uri: an object or a folder; `s3://<bucket>/raw/` stands for the newest complete period below it.
+    Returns summary, raw_data_uri (what was read), splits_uri, encoded_uri, xgboost_uri, transform_input_uri,
+    feature_spec_uri, data_sha256; what lies at xgboost_uri is for Tune, and only written if there are trials.
     Raises DataError for data that do not fit the settings, naming object, row or column, and what to change.
     """
+    admission.admit(trigger_reason, execution_id, settings)
+    raw_data_uri = periods.taken(raw_data_uri, settings)
     data, folder = settings.data, settings.uri(execution_id, "process")
     raw = ingest.read(raw_data_uri, reading(data, settings.split))
     prepared = prepare(raw, data, settings.split, raw_data_uri)
@@ -42,9 +45,10 @@ def process(raw_data_uri: str, execution_id: str, settings: Settings) -> dict[st
         with storage.uploading(Path(scratch), folder):
             write_descriptions(folder, raw, prepared, settings.split)
     summary = summarize(raw, prepared)
-    print(f"Process: {summary} -> {folder}", flush=True)
+    print(f"Process: {raw_data_uri}: {summary} -> {folder}", flush=True)
     return {
         "summary": summary,
+        "raw_data_uri": raw_data_uri,
         "splits_uri": f"{folder}/splits",
         "encoded_uri": f"{folder}/encoded",
         "xgboost_uri": f"{folder}/xgboost",

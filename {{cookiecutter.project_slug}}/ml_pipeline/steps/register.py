@@ -20,6 +20,7 @@ NOT_IN_METADATA = re.compile(r"[^\w .:/=+\-@]")  # SageMaker refuses JSON, comma
 def register(
     model_uri: str,
     best: dict[str, Any],
+    raw_data_uri: str,
     data_sha256: str,
     feature_spec_uri: str,
     metrics_uri: str,
@@ -38,6 +39,7 @@ def register(
     metadata = {
         "execution": execution_id,
         "git_commit": settings.commit,
+        "data_uri": raw_data_uri,
         "data_sha256": data_sha256,
         "trigger_reason": trigger_reason,
         "verdict_uri": verdict_uri,

@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import jobs
+from ml_pipeline import isolation, jobs
 from ml_pipeline.settings import Settings
 
 MAX_SECONDS = 24 * 3600  # a transform job has no limit of its own
@@ -46,10 +46,12 @@ def transform_request(model: str, input_uri: str, output_uri: str, settings: Set
             "ContentType": "text/csv",
             "SplitType": "Line",
         },
-        "TransformOutput": {"S3OutputPath": output_uri, "Accept": "text/csv", "AssembleWith": "Line"},
+        "TransformOutput": {"S3OutputPath": output_uri, "Accept": "text/csv", "AssembleWith": "Line"}
+        | isolation.output_key(settings),
         "TransformResources": {
             "InstanceType": settings.transform.instance_type,
             "InstanceCount": settings.transform.instance_count,
+            **isolation.volume_key(settings, settings.transform.instance_type),
         },
         "DataProcessing": {"InputFilter": f"$[{kept}:]", "JoinSource": "Input"},
     }
@@ -65,6 +67,7 @@ def _model(name: str, model_uri: str, execution_id: str, settings: Settings) -> 
             PrimaryContainer={"Image": settings.image_uri, "ModelDataUrl": model_uri},
             ExecutionRoleArn=settings.role_arn,
             Tags=jobs.tags(settings, execution_id),
+            **isolation.model(settings),
         )
     try:
         yield

@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import jobs, storage
+from ml_pipeline import isolation, jobs, storage
 from ml_pipeline.names import OBJECTIVE_METRICS
 from ml_pipeline.settings import Settings
 
@@ -141,15 +141,18 @@ def _trial(xgboost_uri: str, execution_id: str, static: dict[str, Any], settings
         "AlgorithmSpecification": {"TrainingImage": settings.xgboost_image_uri, "TrainingInputMode": "File"},
         "RoleArn": settings.role_arn,
         "InputDataConfig": [_channel(name, f"{xgboost_uri}/{name}/") for name in SPLITS],
-        "OutputDataConfig": {"S3OutputPath": settings.uri(execution_id, "tune", "models")},
+        "OutputDataConfig": {"S3OutputPath": settings.uri(execution_id, "tune", "models")}
+        | isolation.output_key(settings),
         "ResourceConfig": {
             "InstanceType": tune.instance_type,
             "InstanceCount": 1,
             "VolumeSizeInGB": settings.compute.volume_gb,
+            **isolation.volume_key(settings, tune.instance_type),
         },
         "StoppingCondition": stopping,
         "EnableManagedSpotTraining": tune.spot,
         "RetryStrategy": {"MaximumRetryAttempts": 2},
+        **isolation.training(settings),
     }
 
 

@@ -1,0 +1,93 @@
+"""`doctor --env`: what an environment in the cloud needs, each in one line: ok, or the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import boto3
+
+from ml_pipeline import infrastructure, preflight, stacks, upsert
+from ml_pipeline.doctor import Remedy
+from ml_pipeline.errors import InputError
+from ml_pipeline.settings import Settings
+
+
+def doctor(settings: Settings, account: str) -> int:
+    """Prints a line for each check; exit code 1 when one needs a remedy."""
+    settings = upsert.located(settings, account)
+    failed = False
+    for name, check in CHECKS.items():
+        try:
+            print(f"ok      {name:<13} {check(settings)}", flush=True)
+        except (Remedy, InputError) as remedy:
+            failed = True
+            print(f"mend    {name:<13} {remedy}", flush=True)
+    return int(failed)
+
+
+def credentials(settings: Settings) -> str:
+    """How long they last; temporary ones tell, long-lived ones do not end."""
+    found = boto3.Session().get_credentials()
+    expiry = getattr(found, "_expiry_time", None)  # botocore has no public name for it
+    method = f"from {found.method}"
+    if expiry:
+        left = (expiry - datetime.now(UTC)).total_seconds() / 60
+        return f"{method}, end in {left:.0f} minutes and are renewed if their source allows it"
+    if found.token:
+        return f"{method}, temporary; when they end is known to whoever issued them"
+    return f"{method}, long-lived keys: a role or `aws sso login` is safer"
+
+
+def region(settings: Settings) -> str:
+    upsert.with_images(settings)
+    return f"{settings.region} has the managed images"
+
+
+def python(settings: Settings) -> str:
+    return f"{preflight.python()}, as the image"
+
+
+def stack_states(settings: Settings) -> str:
+    names = [infrastructure.name(kind, settings) for kind in infrastructure.kinds(settings)]
+    absent = [name for name in names if stacks.state(name) != stacks.READY]
+    if absent:
+        deploy = f"python -m ml_pipeline deploy {infrastructure.options(settings)}"
+        raise Remedy(f"{', '.join(absent)} not deployed: {deploy}")
+    return ", ".join(names)
+
+
+def outputs(settings: Settings) -> str:
+    infrastructure.with_outputs(settings)
+    return "as the settings expect them"
+
+
+def role(settings: Settings) -> str:
+    return "; ".join(preflight.role(settings)) or settings.role_arn
+
+
+def quotas(settings: Settings) -> str:
+    return "; ".join(preflight.quotas(settings)) or "none of those that a run needs is 0"
+
+
+def pipeline(settings: Settings) -> str:
+    name = f"{settings.prefix}-train"
+    remedy = f"python -m ml_pipeline upsert {infrastructure.options(settings)}"
+    if upsert.described(boto3.client("sagemaker"), name) is None:
+        raise Remedy(f"{name} does not exist: {remedy}")
+    if upsert.unchanged(infrastructure.with_outputs(settings)) is None:
+        raise Remedy(f"{name} is not of this code, lock and settings: {remedy}")
+    return f"{name} is of this code, lock and settings"
+
+
+CHECKS: dict[str, Callable[[Settings], str]] = {
+    "credentials": credentials,
+    "region": region,
+    "Python": python,
+    "stacks": stack_states,
+    "outputs": outputs,
+    "role": role,
+    "image": preflight.image,
+    "quotas": quotas,
+    "pipeline": pipeline,
+}

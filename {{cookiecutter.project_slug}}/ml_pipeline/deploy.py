@@ -1,0 +1,85 @@
+"""`deploy` and `upsert`: stacks, image and pipeline of one environment, as far as each has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ml_pipeline import image, infrastructure, preflight, stacks, upsert
+from ml_pipeline.infrastructure import FOUNDATION, NETWORK, TRIGGERS
+from ml_pipeline.settings import Settings
+from ml_pipeline.stacks import ABSENT, Stack
+
+MINUTES = {NETWORK: 4, FOUNDATION: 2, TRIGGERS: 2}  # to create; an update takes less
+
+
+def deploy(settings: Settings, account: str, ci: bool) -> int:
+    """All stacks, image and pipeline; with ci those that CI's role may change: image, pipeline, triggers."""
+    started = time.monotonic()
+    settings = upsert.with_images(upsert.located(settings, account))
+    preflight.python()
+    templates = infrastructure.templates(settings)
+    states = {kind: stacks.state(infrastructure.name(kind, settings)) for kind in templates}
+    if ci:
+        settings = infrastructure.with_outputs(settings)
+    minutes = sum(MINUTES[kind] for kind, state in states.items() if state == ABSENT)
+    if minutes:
+        print(
+            f"expected: {minutes} minutes for new stacks, and 6 for the image when ECR has none of this code"
+        )
+    known: dict[str, str] = {}
+    for kind in (kind for kind in templates if kind != TRIGGERS):
+        if not ci:
+            _apply(infrastructure.stack(kind, templates[kind], settings, known))
+        known |= infrastructure.outputs(kind, settings)
+    settings = infrastructure.with_outputs(settings)
+    print(image.ensure(settings, known["ImageBuildProject"]), flush=True)
+    _upserted(settings)
+    _apply(infrastructure.stack(TRIGGERS, templates[TRIGGERS], settings, known))
+    print(f"deployed {settings.prefix} in {(time.monotonic() - started) / 60:.1f} minutes")
+    return 0
+
+
+def upsert_alone(settings: Settings, account: str) -> int:
+    """The pipeline alone, of an environment whose foundation stands and whose image lies in ECR."""
+    settings = infrastructure.with_outputs(upsert.located(settings, account))
+    _upserted(settings)
+    return 0
+
+
+def image_alone(settings: Settings, account: str) -> int:
+    """The image alone, built and pushed if ECR has none of this code."""
+    settings = upsert.located(settings, account)
+    preflight.python()
+    known = infrastructure.outputs(FOUNDATION, settings)
+    print(image.ensure(settings, known["ImageBuildProject"]))
+    return 0
+
+
+def _upserted(settings: Settings) -> None:
+    done = upsert.unchanged(settings)
+    if done is None:
+        for line in preflight.check(settings):
+            print(f"note: {line}")
+        done = upsert.upsert(settings)
+    place = upsert.code_uri(settings, done.content_hash)
+    print(f"pipeline {settings.prefix}-train: {done.outcome} ({place})", flush=True)
+
+
+def _apply(stack: Stack) -> None:
+    with _timed(f"stack {stack.name}") as told:
+        changes = stacks.change_set(stack)
+        for line in changes.lines:
+            print(f"  {line}", flush=True)
+        if changes.lines:
+            stacks.execute(stack, changes)
+        told.append(f"{len(changes.lines)} resources changed" if changes.lines else "unchanged")
+
+
+@contextmanager
+def _timed(what: str) -> Iterator[list[str]]:
+    print(f"{what} ...", flush=True)
+    began, told = time.monotonic(), []
+    yield told
+    print(f"{what}: {', '.join(told)} in {time.monotonic() - began:.0f} s", flush=True)

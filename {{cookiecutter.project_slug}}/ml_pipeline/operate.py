@@ -1,0 +1,99 @@
+"""What `start`, `status`, `stop` and `fetch` do with the executions of an environment."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+
+from ml_pipeline import costs, executions, graph, infrastructure, results, runs, summary
+from ml_pipeline.display import ENDED, line
+from ml_pipeline.errors import InputError
+from ml_pipeline.settings import Settings
+
+CONSOLES = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+
+
+def start(values: dict[str, str], settings: Settings) -> int:
+    """Starts the training pipeline, after it was said what that takes, and prints the execution."""
+    print(costs.expectation(settings).told(), flush=True)
+    arn = executions.start(executions.train_pipeline_name(settings), values, {})
+    execution_id = arn.rpartition("/")[2]
+    print(f"started {execution_id}: {arn}")
+    print(f"its jobs: {console(settings)} (the execution itself: SageMaker Studio, Pipelines)")
+    print(f"watch it: {summary.COMMAND} status {execution_id} {infrastructure.options(settings)} --follow")
+    return 0
+
+
+def console(settings: Settings) -> str:
+    """Address of the console's page with the jobs of every step."""
+    return f"https://{CONSOLES[settings.partition]}/sagemaker/home?region={settings.region}#/jobs"
+
+
+def status(arn: str, follow: bool, settings: Settings) -> int:
+    """Shows the steps: 1 for an execution that failed or was stopped, else 0."""
+    answer = boto3.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
+    print(f"{arn.rpartition('/')[2]}, started {answer['CreationTime']:%Y-%m-%d %H:%M %Z}", flush=True)
+    if follow:
+        try:
+            now = executions.watched(arn, list(_steps(arn)), settings, executions.CLOUD_POLL_SECONDS)
+        except KeyboardInterrupt:
+            print("\nthe execution goes on; `stop` ends it", flush=True)
+            return 0
+        answer = boto3.client("sagemaker").describe_pipeline_execution(PipelineExecutionArn=arn)
+    else:
+        now = answer["PipelineExecutionStatus"]
+        _show(arn, settings)
+    print("; ".join(filter(None, (now, answer.get("FailureReason")))))
+    return 1 if now in ("Failed", "Stopped") else 0
+
+
+def stop(arn: str) -> int:
+    """Stops the execution and what its steps have started; 0 once nothing of it runs."""
+    execution_id, before = arn.rpartition("/")[2], executions.status(arn)
+    if before in ("Executing", "Stopping"):
+        print(f"stopping {execution_id} ...", flush=True)
+        now = executions.stopped(arn, executions.CLOUD_POLL_SECONDS)
+        print(f"{execution_id} is {now}")
+        return 0 if now == "Stopped" else 1
+    left = executions.stop_children(arn)
+    print(
+        f"{execution_id} is {before} already; {'stopped ' + ', '.join(left) if left else 'no job of it runs'}"
+    )
+    return 0
+
+
+def fetch(arn: str, settings: Settings) -> int:
+    """Fills the run's folder and writes its report: 1 for an execution that failed or was stopped."""
+    execution_id, now = arn.rpartition("/")[2], executions.status(arn)
+    if now not in ENDED:
+        raise InputError(
+            f"execution {execution_id} is {now}: fetch it once it has ended (`{summary.COMMAND} status "
+            f"{execution_id} {infrastructure.options(settings)} --follow` waits for that)"
+        )
+    from ml_pipeline import report
+
+    folder = results.fetch(arn, settings, runs.RUNS)
+    print("\n".join(summary.lines(folder, kept=False)), flush=True)
+    print(f"report: {report.write(folder)}")
+    return 0 if now == "Succeeded" else 1
+
+
+def _show(arn: str, settings: Settings) -> None:
+    """One line a step, also of those that run."""
+    for ran in results.steps(arn):
+        shown = line(ran.step, results.one_line(ran, settings) if ran.step["StepStatus"] in ENDED else "")
+        seconds = "" if shown.seconds is None else f"{shown.seconds:.1f} s"
+        print(f"{shown.name:<12} {shown.status:<9} {seconds:>8}  {shown.text}")
+
+
+def _steps(arn: str) -> dict[str, Any]:
+    """Needs of every step of the execution's own definition, by name."""
+    client = boto3.client("sagemaker")
+    answer = client.describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)
+    return graph.needs(json.loads(answer["PipelineDefinition"]))

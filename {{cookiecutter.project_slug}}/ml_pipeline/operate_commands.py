@@ -1,0 +1,225 @@
+"""The commands that work with what is deployed: options, and calls that check before AWS is asked."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+from ml_pipeline import parameters
+from ml_pipeline.errors import CloudError, InputError
+from ml_pipeline.settings import Settings
+
+
+def env_option(parser: ArgumentParser, meaning: str = "the environment: dev, staging or prod") -> None:
+    parser.add_argument("--env", required=True, metavar="ENV", help=meaning)
+    suffix_option(parser)
+
+
+def suffix_option(parser: ArgumentParser) -> None:
+    parser.add_argument("--suffix", default="", metavar="NAME", help="a private copy of dev")
+
+
+def cloud_or_local_options(parser: ArgumentParser) -> None:
+    """Options of a command that works on the local AWS without --env."""
+    parser.add_argument("--env", metavar="ENV", help="in the cloud: dev, staging or prod (default: local)")
+    suffix_option(parser)
+
+
+def connected(chosen: Namespace) -> Settings:
+    """Settings of the environment, after account, region and endpoint were printed and checked."""
+    from ml_pipeline import cloud
+
+    return cloud.connect(cloud.settings_of(chosen.env, chosen.suffix))
+
+
+def in_the_cloud(call: Callable[..., int]) -> Callable[..., int]:
+    """The call, with what AWS refuses told in one line; then the exit code is 1."""
+
+    @wraps(call)
+    def called(*given: Any) -> int:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return call(*given)
+        except (CloudError, BotoCoreError) as error:
+            return _failed(str(error))
+        except ClientError as error:
+            return _failed(f"AWS refuses {error.operation_name}: {error.response['Error']['Message']}")
+
+    return called
+
+
+def _failed(reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 1
+
+
+def upload_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Checks a file as `run` does and uploads it to raw/<period>/; an execution that is given no data "
+        "trains on the newest complete period."
+    )
+    parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
+    env_option(parser)
+    parser.add_argument("--period", metavar="YYYY-MM-DD", help="what the data are of (default: today, UTC)")
+    parser.add_argument("--replace", action="store_true", help="take the place of a period that is complete")
+
+
+@in_the_cloud
+def upload(chosen: Namespace) -> int:
+    from ml_pipeline import cloud, periods, source
+
+    wanted = cloud.settings_of(chosen.env, chosen.suffix)
+    period = periods.checked(chosen.period or f"{datetime.now(UTC):%Y-%m-%d}")
+    path = source.local_file(chosen.file)
+    from ml_pipeline.steps.process import check_file
+
+    check_file(path, wanted)
+    settings = cloud.connect(wanted)
+    from ml_pipeline import upload
+
+    print(f"{path} -> {upload.upload(path, period, chosen.replace, settings)}, complete")
+    return 0
+
+
+def start_options(parser: ArgumentParser) -> None:
+    parser.description = "Starts the deployed training pipeline; tells first what that will take and cost."
+    env_option(parser)
+    set_option(parser)
+
+
+def set_option(parser: ArgumentParser) -> None:
+    names = ", ".join(parameter.name for parameter in parameters.train_parameters("bucket"))
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a pipeline parameter: {names}"
+    )
+
+
+def assignments(texts: list[str]) -> dict[str, str]:
+    """Values by name of `--set` options. Raises InputError."""
+    values = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
+    parameters.check(values, parameters.train_parameters("bucket"))
+    return values
+
+
+@in_the_cloud
+def start(chosen: Namespace) -> int:
+    values = assignments(chosen.set)
+    settings = connected(chosen)
+    from ml_pipeline import operate
+
+    return operate.start(values, settings)
+
+
+def _execution_argument(parser: ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "execution",
+        nargs="?",
+        metavar="EXECUTION",
+        help=f"its id or the beginning of it (default: {default})",
+    )
+
+
+def status_options(parser: ArgumentParser) -> None:
+    _execution_argument(parser, "the newest")
+    env_option(parser)
+    parser.add_argument("--follow", action="store_true", help="until it has ended")
+
+
+@in_the_cloud
+def status(chosen: Namespace) -> int:
+    settings = connected(chosen)
+    from ml_pipeline import executions, operate
+
+    return operate.status(executions.find(chosen.execution, settings), chosen.follow, settings)
+
+
+def stop_options(parser: ArgumentParser) -> None:
+    parser.description = "Stops an execution and the tuning, transform and processing jobs that it started."
+    parser.add_argument("execution", metavar="EXECUTION", help="its id or the beginning of it")
+    env_option(parser)
+
+
+@in_the_cloud
+def stop(chosen: Namespace) -> int:
+    settings = connected(chosen)
+    from ml_pipeline import executions, operate
+
+    return operate.stop(executions.find(chosen.execution, settings))
+
+
+def fetch_options(parser: ArgumentParser) -> None:
+    parser.description = "Fills runs/<execution id>/ from the cloud, as `run` fills it, with the report."
+    parser.add_argument("execution", metavar="EXECUTION", help="its id or the beginning of it")
+    env_option(parser)
+
+
+@in_the_cloud
+def fetch(chosen: Namespace) -> int:
+    settings = connected(chosen)
+    from ml_pipeline import executions, operate
+
+    return operate.fetch(executions.find(chosen.execution, settings), settings)
+
+
+@in_the_cloud
+def logs(chosen: Namespace) -> int:
+    """What a step printed in the cloud; `logs` without --env is of the runs on this machine."""
+    settings = connected(chosen)
+    from ml_pipeline import executions, joblogs
+
+    ran = joblogs.step_of(executions.find(chosen.execution, settings), chosen.step)
+    for line in joblogs.lines(ran, chosen.follow, executions.CLOUD_POLL_SECONDS):
+        print(line, flush=True)
+    return 0
+
+
+@in_the_cloud
+def decide(chosen: Namespace, status: str) -> int:
+    settings = connected(chosen)
+    from ml_pipeline import versions
+
+    versions.decided(chosen.version, status, settings)
+    print(f"{settings.prefix} version {chosen.version} is {status}")
+    return 0
+
+
+def promote_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Copies a version's image, model and baselines into the next environment and registers it there, "
+        "pending approval; or trains there anew (settings.toml, [deploy] promotion)."
+    )
+    parser.add_argument("version", type=int, metavar="VERSION", help="its number in --env")
+    parser.add_argument("--to", required=True, metavar="ENV", help="staging or prod, or dev with --env")
+    parser.add_argument("--env", metavar="ENV", help="where the version is (default: the one before --to)")
+
+
+@in_the_cloud
+def promote(chosen: Namespace) -> int:
+    from ml_pipeline import cloud, promote
+
+    source, target = promote.route(chosen.env, chosen.to)
+    wanted = cloud.settings_of(target)
+    return promote.promote(chosen.version, cloud.connect(cloud.settings_of(source)), wanted)
+
+
+def smoke_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Runs the training pipeline once in the cloud with the sample data on the smallest machines, and the "
+        "same on the local AWS; tells what it cost, and writes down where the two AWS differ."
+    )
+    env_option(parser)
+
+
+@in_the_cloud
+def smoke(chosen: Namespace) -> int:
+    if chosen.env != "dev":
+        raise InputError(f"smoke works in dev alone, got --env {chosen.env}")
+    settings = connected(chosen)
+    from ml_pipeline import smoke
+
+    return smoke.smoke(settings)

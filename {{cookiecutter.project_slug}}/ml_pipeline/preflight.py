@@ -1,0 +1,113 @@
+"""What must be true before a pipeline is written: Python, image, role, quotas. Nothing is changed here."""
+
+from __future__ import annotations
+
+import sys
+
+import boto3
+from botocore.exceptions import ClientError
+
+from ml_pipeline.errors import InputError
+from ml_pipeline.settings import Settings
+from ml_pipeline.upsert import PROJECT
+
+REFUSED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
+# A region or an endpoint without the service.
+NOT_THERE = (
+    "UnknownOperationException",
+    "NoSuchResourceException",
+)
+
+
+def check(settings: Settings) -> list[str]:
+    """What could not be looked at, a line each. Raises InputError for what would make the pipeline fail."""
+    python()
+    image(settings)
+    return [*role(settings), *quotas(settings)]
+
+
+def python() -> str:
+    """Raises InputError unless this Python is the image's: the SDK refuses a step of another."""
+    wanted = (PROJECT / ".python-version").read_text().strip()
+    found = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if found != wanted:
+        raise InputError(
+            f"this is Python {found}, the image has {wanted} (.python-version): "
+            "use .venv/bin/python (make setup)"
+        )
+    return found
+
+
+def image(settings: Settings) -> str:
+    """The image's URI. Raises InputError when ECR has no such tag."""
+    if not has_image(settings):
+        raise InputError(
+            f"ECR has no image {settings.image_uri}: `python -m ml_pipeline image --env {settings.env}"
+            f"{f' --suffix {settings.suffix}' if settings.suffix else ''}` builds and pushes it"
+        )
+    return settings.image_uri
+
+
+def has_image(settings: Settings) -> bool:
+    ids = [{"imageTag": settings.image_tag}]
+    try:
+        boto3.client("ecr").describe_images(repositoryName=settings.prefix, imageIds=ids)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ImageNotFoundException", "RepositoryNotFoundException"):
+            return False
+        raise
+    return True
+
+
+def role(settings: Settings) -> list[str]:
+    """Raises InputError when the execution role does not exist or SageMaker may not assume it."""
+    name = settings.role_arn.rpartition("/")[2]
+    try:
+        found = boto3.client("iam").get_role(RoleName=name)["Role"]
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in REFUSED:
+            return [f"role {name} was not looked at: AWS answers {code}"]
+        if code == "NoSuchEntity":
+            raise InputError(f"role {name} does not exist: the foundation stack makes it") from None
+        raise
+    if found["Arn"] != settings.role_arn:
+        raise InputError(f"role {name} is {found['Arn']}, settings say {settings.role_arn}")
+    return []
+
+
+def quotas(settings: Settings) -> list[str]:
+    """Raises InputError for an instance type that the account may have none of."""
+    try:
+        allowed = sagemaker_quotas()
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in REFUSED + NOT_THERE:
+            return [f"quotas were not looked at: AWS answers {code}"]
+        raise
+    none_of = [name for name in quota_names(settings) if allowed.get(name) == 0]
+    if none_of:
+        raise InputError(
+            f"the quota {', '.join(map(repr, none_of))} is 0 in {settings.region}: ask for more "
+            "(console, Service Quotas, Amazon SageMaker), or take another instance_type (settings.toml)"
+        )
+    return []
+
+
+def sagemaker_quotas() -> dict[str, float]:
+    """Quotas by name."""
+    paginator = boto3.client("service-quotas").get_paginator("list_service_quotas")
+    pages = paginator.paginate(ServiceCode="sagemaker")
+    return {quota["QuotaName"]: quota["Value"] for page in pages for quota in page["Quotas"]}
+
+
+def quota_names(settings: Settings) -> list[str]:
+    """Names of the quotas that an execution draws on."""
+    train, tune = settings.train, settings.tune
+    trained = [(settings.compute.instance_type, False), (train.instance_type, train.spot)]
+    trained += [(tune.instance_type, tune.spot)] if tune.trials else []
+    names = [f"{kind} for {'spot ' if spot else ''}training job usage" for kind, spot in trained]
+    names.append(f"{settings.transform.instance_type} for transform job usage")
+    if settings.bias.engine == "clarify" and settings.data.facets:
+        names.append(f"{settings.compute.instance_type} for processing job usage")
+    return list(dict.fromkeys(names))

@@ -1,0 +1,39 @@
+"""The local half of `smoke`, a process of its own: `python -m ml_pipeline.smoke_local PIPELINE FILE JSON`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from ml_pipeline.cloud import settings_of
+from ml_pipeline.local import ACCOUNT, LocalAws, prepare
+
+
+def main(pipeline: str, path: str, shared: str) -> int:
+    """Writes the recording of an execution on an empty local AWS to a file. shared: smoke.SHARED, as JSON."""
+    given = json.loads(shared)
+    settings = settings_of(given["env"], given["suffix"])
+    settings = replace(
+        settings,
+        subnets=tuple(given["subnets"]),
+        security_groups=tuple(given["security_groups"]),
+        kms_key_arn=given["kms_key_arn"],
+    )
+    with tempfile.TemporaryDirectory() as state, LocalAws(Path(state), settings.region) as aws:
+        from ml_pipeline import smoke, source, upsert
+
+        aws.connect()
+        settings = smoke.small(upsert.resolved(settings, ACCOUNT))
+        prepare(settings)
+        data = source.local_file(settings.data.file)
+        wanted = next(each for each in smoke.PIPELINES if each.name == pipeline)
+        found = smoke.record(smoke.execute(wanted, settings, data), settings.prefix)
+    Path(path).write_text(json.dumps(found.to_json()), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

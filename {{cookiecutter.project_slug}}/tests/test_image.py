@@ -1,0 +1,95 @@
+"""The step image: built by Docker where an engine answers, else zipped for CodeBuild with what it copies."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ml_pipeline import image
+
+DOCKER = """#!/bin/sh
+echo "$@" >> {log}
+if [ "$1" = login ]; then cat >> {log}; fi
+if [ "$1" = {fails} ]; then exit 3; fi
+"""
+
+
+@pytest.fixture
+def docker(tmp_path, monkeypatch):
+    """Puts a `docker` on PATH that writes down its arguments; `docker(fails="login")` fails at that."""
+
+    def installed(fails: str = "nothing") -> Path:
+        log, command = tmp_path / "log", tmp_path / "bin" / "docker"
+        command.parent.mkdir()
+        command.write_text(DOCKER.format(log=log, fails=fails))
+        command.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{command.parent}:/usr/bin:/bin")
+        return log
+
+    return installed
+
+
+@pytest.fixture
+def wanted(settings):
+    return dataclasses.replace(settings(), image_tag="0123456789abcdef")
+
+
+def test_docker_logs_in_without_a_password_on_its_command_line_then_builds_and_pushes(bucket, docker, wanted):
+    log = docker()
+    told = image.ensure(wanted, "project")
+    version, login, rest = log.read_text().split("\n", 2)
+    assert version.startswith("version") and login.startswith("login --username AWS --password-stdin 1234")
+    build = rest.splitlines()[-1]
+    assert (
+        f"--platform linux/amd64 --provenance=false --sbom=false --build-arg PYTHON_VERSION={python()}"
+        in build
+    )
+    assert f"--tag {wanted.image_uri} --push" in build
+    assert told.endswith("built with Docker and pushed")
+
+
+def python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_the_proxy_and_the_index_of_this_machine_reach_the_build(wanted, monkeypatch, tmp_path, settings):
+    (tmp_path / "pip.conf").write_text("[global]\n")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    based = dataclasses.replace(
+        wanted, deploy=dataclasses.replace(wanted.deploy, parameters={"BaseImage": "b:1"})
+    )
+    command = " ".join(image.build_command(based))
+    assert "--build-arg HTTPS_PROXY --secret id=pip,src=" in command and "proxy:3128" not in command
+    assert "--build-arg BASE=b:1" in command
+
+
+def test_a_failing_docker_is_told_and_not_taken_for_an_image(bucket, docker, wanted):
+    docker(fails="login")
+    with pytest.raises(image.ImageFailed, match="docker could not log in to ECR: it ended with 3"):
+        image.ensure(wanted, "project")
+
+
+def test_a_docker_command_without_an_engine_is_no_docker(docker):
+    docker(fails="version")
+    assert not image.engine_answers()
+
+
+def test_neither_docker_nor_codebuild_is_one_sentence(bucket, monkeypatch, wanted):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(image.ImageFailed, match=r"no Docker engine answers here and .* start Docker"):
+        image.ensure(wanted, "")
+
+
+def test_the_zip_holds_what_the_dockerfile_copies_and_is_the_same_each_time():
+    names = zipfile.ZipFile(io.BytesIO(image.source_zip())).namelist()
+    assert {"Dockerfile", ".dockerignore", ".python-version", "requirements.txt"} <= set(names)
+    assert "ml_pipeline/steps/train.py" in names and not [
+        n for n in names if n.startswith(("data", "local_aws"))
+    ]
+    assert image.source_zip() == image.source_zip()

@@ -1,0 +1,36 @@
+"""Which raw data an execution takes that was given none."""
+
+import pytest
+
+from ml_pipeline import periods, run, storage
+from ml_pipeline.dialect import DataError
+
+
+def put(bucket: str, *keys: str) -> None:
+    for key in keys:
+        storage.write_bytes(f"s3://{bucket}/raw/{key}", b"")
+
+
+def test_the_default_means_the_newest_complete_period(bucket, settings):
+    put(bucket, "2026-09-30/a.csv", "2026-09-30/_SUCCESS", "2026-10-02/a.csv", "2026-10-02/_SUCCESS")
+    put(bucket, "2026-10-03/a.csv", "latest/_SUCCESS", "2026-99-99/_SUCCESS")
+    for default in (f"s3://{bucket}/raw/", f"s3://{bucket}/raw"):
+        assert periods.taken(default, settings()) == f"s3://{bucket}/raw/2026-10-02/"
+
+
+def test_the_data_of_a_local_run_are_a_complete_period(bucket, settings, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a\n1\n")
+    uri = run._uploaded(path, settings())
+    assert uri == f"{periods.taken(f's3://{bucket}/raw/', settings())}data.csv"
+
+
+def test_any_other_place_is_taken_as_it_is(bucket, settings):
+    for uri in (f"s3://{bucket}/raw/2026-10-03/", f"s3://{bucket}/raw/x.csv", "s3://another/raw/"):
+        assert periods.taken(uri, settings()) == uri
+
+
+def test_without_a_complete_period_the_command_that_makes_one_is_named(bucket, settings):
+    put(bucket, "2026-10-03/a.csv")
+    with pytest.raises(DataError, match=r"no complete period .* `python -m ml_pipeline upload FILE --env"):
+        periods.taken(f"s3://{bucket}/raw/", settings())

@@ -1,0 +1,81 @@
+"""What would make an execution fail is refused before a pipeline is written."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from ml_pipeline import preflight
+from ml_pipeline.errors import InputError
+
+
+@pytest.fixture
+def quotas(monkeypatch):
+    """A Service Quotas that answers as the stub is told."""
+    client = boto3.client("service-quotas", "eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    monkeypatch.setattr(preflight.boto3, "client", lambda service: client)
+    with Stubber(client) as stub:
+        yield stub
+
+
+def listed(**values: float) -> dict:
+    return {"Quotas": [{"QuotaName": name, "Value": value} for name, value in values.items()]}
+
+
+def test_a_quota_of_zero_for_an_instance_type_that_is_used_is_refused(quotas, settings):
+    names = {"ml.m5.large for spot training job usage": 0.0, "ml.m5.large for transform job usage": 4.0}
+    quotas.add_response("list_service_quotas", listed(**names), {"ServiceCode": "sagemaker"})
+    with pytest.raises(InputError, match=r"'ml\.m5\.large for spot training job usage' is 0 in eu-west-1"):
+        preflight.quotas(settings())
+
+
+def test_a_quota_of_zero_for_what_is_not_used_does_not_matter(quotas, settings):
+    names = {"ml.m5.large for spot training job usage": 0.0, "ml.p4d.24xlarge for training job usage": 0.0}
+    quotas.add_response("list_service_quotas", listed(**names))
+    assert preflight.quotas(settings(train={"spot": False}, tune={"spot": False})) == []
+
+
+def test_who_may_not_ask_for_quotas_is_told_and_goes_on(quotas, settings):
+    quotas.add_client_error("list_service_quotas", "AccessDeniedException")
+    (line,) = preflight.quotas(settings())
+    assert "quotas were not looked at" in line and "AccessDeniedException" in line
+
+
+def test_each_kind_of_job_draws_on_its_own_quota(settings):
+    wanted = settings(
+        compute={"instance_type": "ml.m5.large"},
+        train={"instance_type": "ml.m5.xlarge", "spot": True},
+        tune={"instance_type": "ml.m5.2xlarge", "spot": False},
+        transform={"instance_type": "ml.c5.large"},
+        bias={"engine": "clarify"},
+        data={"facets": ("sex",)},
+    )
+    assert preflight.quota_names(wanted) == [
+        "ml.m5.large for training job usage",
+        "ml.m5.xlarge for spot training job usage",
+        "ml.m5.2xlarge for training job usage",
+        "ml.c5.large for transform job usage",
+        "ml.m5.large for processing job usage",
+    ]
+    assert not [n for n in preflight.quota_names(settings(tune={"trials": 0})) if "2xlarge" in n]
+
+
+def test_another_python_than_the_images_is_refused(monkeypatch, tmp_path):
+    (tmp_path / ".python-version").write_text("3.9\n")
+    monkeypatch.setattr(preflight, "PROJECT", tmp_path)
+    with pytest.raises(InputError, match=r"the image has 3.9 \(.python-version\)"):
+        preflight.python()
+
+
+def test_an_image_that_ecr_does_not_have_is_refused_with_the_command_that_builds_it(bucket, settings):
+    boto3.client("ecr").create_repository(repositoryName=settings().prefix)
+    with pytest.raises(InputError, match="`python -m ml_pipeline image --env local` builds and pushes it"):
+        preflight.image(dataclasses.replace(settings(), image_tag="0123456789abcdef"))
+
+
+def test_a_role_that_does_not_exist_is_refused(bucket, settings):
+    with pytest.raises(InputError, match="role loans-local-execution does not exist"):
+        preflight.role(settings())
