@@ -19,6 +19,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from ml_pipeline import sdk
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 
@@ -134,9 +135,9 @@ def inputs(settings: Settings) -> dict[str, Any]:
 
 
 def plain(settings: Settings) -> Settings:
-    """Settings without what makes a pipeline no other one: which commit, and what follows of the SDK."""
+    """Settings without what makes a pipeline no other one: commit, prices, and what follows of the SDK."""
     commit = DIRTY if settings.commit.endswith(DIRTY) else ""
-    return replace(settings, commit=commit, xgboost_image_uri="", clarify_image_uri="")
+    return replace(settings, commit=commit, prices={}, xgboost_image_uri="", clarify_image_uri="")
 
 
 def _definition(settings: Settings, content_hash: str) -> str:
@@ -161,6 +162,7 @@ def _definition(settings: Settings, content_hash: str) -> str:
 
 def compiled(settings: Settings) -> str:
     """Pipeline definition as JSON. Uploads the payloads of its steps to `code/<content hash>/`."""
+    sdk.load()
     from sagemaker.core.helper.session_helper import Session
 
     from ml_pipeline.pipeline import train_pipeline
