@@ -1,4 +1,4 @@
-"""`doctor --env`: what an environment in the cloud needs, each in one line: ok, or the remedy."""
+"""`doctor --env`: what an environment in the cloud needs, each in one line: ok, unknown or the remedy."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 
 
+class Unseen(Exception):
+    """What could not be looked at, and why: neither well nor to be mended."""
+
+
 def doctor(settings: Settings, account: str) -> int:
     """Prints a line for each check; exit code 1 when one needs a remedy."""
     settings = upsert.located(settings, account)
@@ -20,6 +24,8 @@ def doctor(settings: Settings, account: str) -> int:
     for name, check in CHECKS.items():
         try:
             print(f"ok      {name:<13} {check(settings)}", flush=True)
+        except Unseen as reason:
+            print(f"unknown {name:<13} {reason}", flush=True)
         except (Remedy, InputError) as remedy:
             failed = True
             print(f"mend    {name:<13} {remedy}", flush=True)
@@ -63,11 +69,19 @@ def outputs(settings: Settings) -> str:
 
 
 def role(settings: Settings) -> str:
-    return "; ".join(preflight.role(settings)) or settings.role_arn
+    _seen(preflight.role(settings))
+    return settings.role_arn
 
 
 def quotas(settings: Settings) -> str:
-    return "; ".join(preflight.quotas(settings)) or "none of those that a run needs is 0"
+    _seen(preflight.quotas(settings))
+    return "none of those that a run needs is 0"
+
+
+def _seen(left_out: list[str]) -> None:
+    """Raises Unseen for what was left out."""
+    if left_out:
+        raise Unseen("; ".join(left_out))
 
 
 def pipeline(settings: Settings) -> str:

@@ -18,7 +18,7 @@ def deploy(settings: Settings, account: str, ci: bool) -> int:
     """All stacks, image and pipeline; with ci those that CI's role may change: image, pipeline, triggers."""
     started = time.monotonic()
     settings = upsert.with_images(upsert.located(settings, account))
-    preflight.python()
+    preflight.checkout()
     templates = infrastructure.templates(settings)
     states = {kind: stacks.state(infrastructure.name(kind, settings)) for kind in templates}
     if ci:
@@ -51,7 +51,7 @@ def upsert_alone(settings: Settings, account: str) -> int:
 def image_alone(settings: Settings, account: str) -> int:
     """The image alone, built and pushed if ECR has none of this code."""
     settings = upsert.located(settings, account)
-    preflight.python()
+    preflight.checkout()
     known = infrastructure.outputs(FOUNDATION, settings)
     print(image.ensure(settings, known["ImageBuildProject"]))
     return 0

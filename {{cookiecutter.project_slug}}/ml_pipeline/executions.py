@@ -45,7 +45,7 @@ def summaries(settings: Settings) -> list[dict[str, Any]]:
         if error.response["Error"]["Code"] == "ResourceNotFound" or ABSENT.search(str(error)):
             raise InputError(
                 f"there is no pipeline {name} in account {settings.account}, {settings.region}: "
-                f"`python -m ml_pipeline deploy --env {settings.env}` makes it"
+                f"{_command('deploy', settings)} makes it"
             ) from None
         raise
 
@@ -65,7 +65,7 @@ def find(given: str | None, settings: Settings) -> str:
     if not arns:
         raise InputError(
             f"{train_pipeline_name(settings)} has had no execution yet: "
-            f"`python -m ml_pipeline start --env {settings.env}` starts one"
+            f"{_command('start', settings)} starts one"
         )
     newest = [arn.rpartition("/")[2] for arn in fitting or arns]
     listed = ", ".join(newest[:SHOWN]) + (" ..." if len(newest) > SHOWN else "")
@@ -73,6 +73,12 @@ def find(given: str | None, settings: Settings) -> str:
         f"execution {given!r} fits {'more than one' if fitting else 'none'} of "
         f"{train_pipeline_name(settings)}; the newest are: {listed}"
     )
+
+
+def _command(name: str, settings: Settings) -> str:
+    from ml_pipeline.infrastructure import options  # which a local run has no need of
+
+    return f"`python -m ml_pipeline {name} {options(settings)}`"
 
 
 def status(arn: str) -> str:

@@ -20,6 +20,7 @@ from ml_pipeline.upsert import PROJECT
 FILES = ("Dockerfile", ".dockerignore", ".python-version", "requirements.txt")
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, WAIT_GROWTH = 0.2, 15.0, 1.5
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+ANSWER_SECONDS = 30
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -52,7 +53,10 @@ def engine_answers() -> bool:
     if not shutil.which("docker"):
         return False
     asked = ["docker", "version", "--format", "{{.Server.Version}}"]
-    return subprocess.run(asked, capture_output=True, timeout=30).returncode == 0
+    try:
+        return subprocess.run(asked, capture_output=True, timeout=ANSWER_SECONDS).returncode == 0
+    except subprocess.TimeoutExpired:  # an engine that hangs, as a stopped virtual machine's does
+        return False
 
 
 def with_docker(settings: Settings) -> None:

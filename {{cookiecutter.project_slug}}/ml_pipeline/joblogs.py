@@ -66,7 +66,7 @@ class _Tail:
             )
             self._tokens[stream] = answer["nextForwardToken"]
             yield from (event["message"] for event in answer["events"])
-            if token == answer["nextForwardToken"] or not answer["events"]:
+            if token == answer["nextForwardToken"]:  # a page may be empty before the last one
                 return
 
 

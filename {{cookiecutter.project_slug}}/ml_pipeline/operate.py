@@ -78,8 +78,9 @@ def fetch(arn: str, settings: Settings) -> int:
         )
     from ml_pipeline import report
 
+    again = f"{summary.COMMAND} start {infrastructure.options(settings)}"
     folder = results.fetch(arn, settings, runs.RUNS)
-    print("\n".join(summary.lines(folder, kept=False)), flush=True)
+    print("\n".join(summary.lines(folder, False, again)), flush=True)
     print(f"report: {report.write(folder)}")
     return 0 if now == "Succeeded" else 1
 

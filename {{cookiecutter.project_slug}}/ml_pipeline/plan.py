@@ -34,7 +34,7 @@ class Finding:
 def plan(settings: Settings, account: str, markdown: bool) -> int:
     """Prints what would change; 0 when nothing would, else 3."""
     settings = upsert.located(settings, account)
-    preflight.python()
+    preflight.checkout()
     templates = infrastructure.templates(settings)
     known: dict[str, str] = {}
     findings = []

@@ -7,9 +7,10 @@ import sys
 import boto3
 from botocore.exceptions import ClientError
 
+from ml_pipeline import infrastructure
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
-from ml_pipeline.upsert import PROJECT
+from ml_pipeline.upsert import PROJECT, sources
 
 REFUSED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 # A region or an endpoint without the service.
@@ -21,7 +22,7 @@ NOT_THERE = (
 
 def check(settings: Settings) -> list[str]:
     """What could not be looked at, a line each. Raises InputError for what would make the pipeline fail."""
-    python()
+    checkout()
     image(settings)
     return [*role(settings), *quotas(settings)]
 
@@ -38,12 +39,23 @@ def python() -> str:
     return found
 
 
+def checkout() -> None:
+    """Raises InputError unless this Python is the image's and every module can be compiled by it."""
+    python()
+    for path in sources():
+        try:
+            compile(path.read_bytes(), path, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:  # ValueError: a NUL byte
+            place = f"{path.relative_to(PROJECT)}:{getattr(error, 'lineno', None) or 1}"
+            raise InputError(f"{place}: {getattr(error, 'msg', error)}; nothing was done") from None
+
+
 def image(settings: Settings) -> str:
     """The image's URI. Raises InputError when ECR has no such tag."""
     if not has_image(settings):
         raise InputError(
-            f"ECR has no image {settings.image_uri}: `python -m ml_pipeline image --env {settings.env}"
-            f"{f' --suffix {settings.suffix}' if settings.suffix else ''}` builds and pushes it"
+            f"ECR has no image {settings.image_uri}: `python -m ml_pipeline image "
+            f"{infrastructure.options(settings)}` builds and pushes it"
         )
     return settings.image_uri
 

@@ -196,7 +196,7 @@ def _stream(client: Any, place: dict[str, str]) -> list[str]:
     while True:
         answer = client.get_log_events(**place, startFromHead=True, **token)
         lines += [event["message"] for event in answer["events"]]
-        if token.get("nextToken") == answer["nextForwardToken"] or not answer["events"]:
+        if token.get("nextToken") == answer["nextForwardToken"]:  # a page may be empty before the last one
             return lines
         token = {"nextToken": answer["nextForwardToken"]}
 

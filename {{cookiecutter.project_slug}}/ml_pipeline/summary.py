@@ -16,10 +16,11 @@ RECORD = "ml_pipeline/record.py"  # a frame around every step, which tells nothi
 ERROR = re.compile(r"^[\w.]*(?:Error|Exception|Failed|Interrupt|Exit)\b.*")
 
 
-def lines(run: Path, kept: bool) -> list[str]:
+def lines(run: Path, kept: bool, again: str = "") -> list[str]:
     """At most 15 lines: what came out, or what failed, where, and what to do.
 
-    kept: whether the registry outlives the run, so that a version can be approved.
+    kept: whether the registry outlives the run, so that a version can be approved. again: the command that
+    starts another execution in the cloud; without one it is `run`, of what is left to do.
     """
     execution = _read(run / "execution.json")
     seconds = _seconds(execution)
@@ -32,8 +33,11 @@ def lines(run: Path, kept: bool) -> list[str]:
     if any(step["type"] == "Fail" for step in failed):
         return [head, *_quality(run), *_missed(run)]
     if not failed:
-        return [head, f"to go on: {_again(execution, kept)}"]
-    return [head, *_failure(run, failed[0], execution, kept)]
+        return [head, f"to go on: {again or _again(execution, kept)}"]
+    then = (
+        f"deploy that if it is code or settings, then {again}" if again else f"then {_again(execution, kept)}"
+    )
+    return [head, *_failure(run, failed[0], execution), f"what to do: {_remedy(run, failed[0])}, {then}"]
 
 
 def _again(execution: dict[str, Any], kept: bool) -> str:
@@ -43,16 +47,25 @@ def _again(execution: dict[str, Any], kept: bool) -> str:
     return f"{COMMAND} run --from {left}" if kept and done and left else f"{COMMAND} run"
 
 
-def _failure(run: Path, step: dict[str, Any], execution: dict[str, Any], kept: bool) -> list[str]:
-    log = run / "logs" / f"{step['name']}.log"
-    text = log.read_text(encoding="utf-8") if log.exists() else ""
-    reason = cause(text) or step["failure_reason"]
+def _failure(run: Path, step: dict[str, Any], execution: dict[str, Any]) -> list[str]:
+    log, text = _log(run, step)
     frames = [f"{place}:{number}" for place, number, _ in FRAME.findall(text) if place != RECORD]
     told = ["steps: " + ", ".join(f"{ran['name']} {ran['status']}" for ran in execution["steps"])]
-    told += [f"{step['name']} failed: {reason}", *(f"  at {frame}" for frame in frames[-5:])]
-    told += [f"log: {log}"] if log.exists() else []
-    remedy = "change settings.toml as said above" if "settings.toml" in reason else "mend what is named above"
-    return [*told, f"what to do: {remedy}, then {_again(execution, kept)}"]
+    told += [
+        f"{step['name']} failed: {cause(text) or step['failure_reason']}",
+        *(f"  at {frame}" for frame in frames[-5:]),
+    ]
+    return [*told, f"log: {log}"] if text else told
+
+
+def _remedy(run: Path, step: dict[str, Any]) -> str:
+    reason = cause(_log(run, step)[1]) or step["failure_reason"]
+    return "change settings.toml as said above" if "settings.toml" in reason else "mend what is named above"
+
+
+def _log(run: Path, step: dict[str, Any]) -> tuple[Path, str]:
+    log = run / "logs" / f"{step['name']}.log"
+    return log, log.read_text(encoding="utf-8") if log.exists() else ""
 
 
 def cause(log: str) -> str | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml_pipeline import periods, storage
+from botocore.exceptions import ClientError
+
+from ml_pipeline import infrastructure, periods, storage
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 
@@ -16,7 +18,7 @@ def upload(path: Path, period: str, replace: bool, settings: Settings) -> str:
     """
     folder = periods.folder(period, settings)
     mark, target = f"{folder}/{periods.SUCCESS}", f"{folder}/{path.name}"
-    present = [uri for uri, _ in storage.list_uris(f"{folder}/")]
+    present = _present(folder, settings)
     others = [uri for uri in present if uri not in (mark, target)]
     if not replace:
         _check(period, mark in present, [uri.rpartition("/")[2] for uri in others])
@@ -26,6 +28,19 @@ def upload(path: Path, period: str, replace: bool, settings: Settings) -> str:
     storage.upload(path, target)
     storage.mark_success(folder)
     return f"{folder}/"
+
+
+def _present(folder: str, settings: Settings) -> list[str]:
+    """URIs of the objects in the folder. Raises InputError when there is no bucket."""
+    try:
+        return [uri for uri, _ in storage.list_uris(f"{folder}/")]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucket":
+            raise
+        raise InputError(
+            f"there is no bucket {settings.bucket}: `python -m ml_pipeline deploy "
+            f"{infrastructure.options(settings)}` makes it; nothing was uploaded"
+        ) from None
 
 
 def _check(period: str, complete: bool, others: list[str]) -> None:

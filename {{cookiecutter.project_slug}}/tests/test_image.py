@@ -80,6 +80,14 @@ def test_a_docker_command_without_an_engine_is_no_docker(docker):
     assert not image.engine_answers()
 
 
+def test_an_engine_that_does_not_answer_in_time_is_no_docker(docker, monkeypatch):
+    log = docker()
+    command = log.parent / "bin" / "docker"
+    command.write_text("#!/bin/sh\nexec sleep 20\n")
+    monkeypatch.setattr(image, "ANSWER_SECONDS", 0.1)
+    assert not image.engine_answers()
+
+
 def test_neither_docker_nor_codebuild_is_one_sentence(bucket, monkeypatch, wanted):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(image.ImageFailed, match=r"no Docker engine answers here and .* start Docker"):

@@ -12,7 +12,19 @@ from botocore.stub import Stubber
 from botocore.validate import ParamValidator
 from conftest import ACCOUNT, REGION
 
-from ml_pipeline import costs, executions, image_copy, operate, promote, recording, secrets, storage, upload
+from ml_pipeline import (
+    costs,
+    executions,
+    image_copy,
+    joblogs,
+    operate,
+    promote,
+    recording,
+    results,
+    secrets,
+    storage,
+    upload,
+)
 from ml_pipeline.costs import Expectation, Usage
 from ml_pipeline.errors import InputError
 from ml_pipeline.image_copy import Repository
@@ -109,6 +121,39 @@ def test_a_period_is_marked_complete_after_its_file(bucket, settings, tmp_path, 
     upload.upload(path, "2027-01-01", True, settings())
     first = [("upload", f"{folder}/data.csv"), ("mark_success", folder)]
     assert written == [*first, ("delete", f"{folder}/_SUCCESS"), *first]
+
+
+def test_an_upload_before_the_deployment_names_the_command_that_makes_the_bucket(bucket, settings, tmp_path):
+    elsewhere = replace(settings(), env="dev", suffix="ana")
+    with pytest.raises(InputError, match=r"no bucket .*`python -m ml_pipeline deploy --env dev --suffix ana`"):
+        upload.upload(tmp_path / "data.csv", "2027-01-01", False, elsewhere)
+
+
+class Pages:
+    """CloudWatch Logs of one stream whose second page is empty, as a page before the last one may be."""
+
+    def __init__(self, *_):
+        self.pages = {
+            None: ([], "a"),
+            "a": (["first"], "b"),
+            "b": ([], "c"),
+            "c": (["second"], "d"),
+            "d": ([], "d"),
+        }
+
+    def describe_log_streams(self, **_):
+        return {"logStreams": [{"logStreamName": "job/algo-1"}]}
+
+    def get_log_events(self, nextToken=None, **_):
+        lines, token = self.pages[nextToken]
+        return {"events": [{"message": line} for line in lines], "nextForwardToken": token}
+
+
+def test_an_empty_page_does_not_end_a_log(monkeypatch):
+    step = {"Metadata": {"TrainingJob": {"Arn": "arn:aws:sagemaker:eu-west-1:1:training-job/job"}}}
+    monkeypatch.setattr(boto3, "client", Pages)
+    assert results.log_lines(step) == ["first", "second"]
+    assert list(joblogs._Tail(step).new()) == ["first", "second"]
 
 
 def test_a_step_reads_the_secrets_that_settings_name_and_no_other(bucket, settings):

@@ -70,6 +70,24 @@ def test_another_python_than_the_images_is_refused(monkeypatch, tmp_path):
         preflight.python()
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = 1\ndef f(:\n", r"ml_pipeline/bad\.py:2: .*; nothing was done"),
+        ("x = '\0'\n", "ml_pipeline/bad.py:1: "),
+    ],
+)
+def test_code_that_python_cannot_read_is_refused_by_its_line(monkeypatch, tmp_path, source, message):
+    monkeypatch.setattr(preflight, "PROJECT", tmp_path)
+    monkeypatch.setattr(preflight, "python", lambda: "3.11")
+    module = tmp_path / "ml_pipeline" / "bad.py"
+    module.parent.mkdir()
+    module.write_text(source)
+    monkeypatch.setattr(preflight, "sources", lambda: [module])
+    with pytest.raises(InputError, match=message):
+        preflight.checkout()
+
+
 def test_an_image_that_ecr_does_not_have_is_refused_with_the_command_that_builds_it(bucket, settings):
     boto3.client("ecr").create_repository(repositoryName=settings().prefix)
     with pytest.raises(InputError, match="`python -m ml_pipeline image --env local` builds and pushes it"):

@@ -72,3 +72,13 @@ def test_the_command_to_go_on_with_runs_nothing_twice(run, statuses, kept, wante
     steps = [step(name, "TrainingJob", status, "it broke") for name, status in statuses.items()]
     status = "Stopped" if "Stopped" in statuses.values() else "Failed"
     assert summary.lines(run(status, steps), kept)[-1].endswith(f"-m ml_pipeline {wanted}")
+
+
+@pytest.mark.parametrize("status", ["Failed", "Stopped"])
+def test_what_ended_in_the_cloud_is_started_there_again(run, status):
+    folder = run(status, [step("Train", "TrainingJob", status, "no disk")])
+    told = summary.lines(folder, False, "ml start --env dev")[-1]
+    assert (
+        told.endswith("ml start --env dev") and "deploy" in told if status == "Failed" else "to go on" in told
+    )
+    assert " run" not in told
