@@ -258,6 +258,7 @@ def test_a_private_copy_lies_in_its_own_network_with_its_schedules_off(deployed)
         (["--env", "prod", "--suffix", "ana"], {}, "--suffix makes a private copy of dev alone"),
         (["--env", "dev"], {"AWS_REGION": "eu-west-1"}, "says eu-west-1, dev is in us-east-1"),
         (["--env", "dev"], {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no AWS credentials"),
+        (["--env", "dev"], {"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
         (["--env", "staging"], {}, "stack demo-staging-foundation does not exist"),
     ],
 )
@@ -336,6 +337,10 @@ def test_destroy_without_a_terminal_asks_for_yes_and_deletes_nothing(deployed):
 
 @pytest.fixture(scope="module")
 def destroyed(deployed: Desk) -> Desk:
+    client = deployed.client("sagemaker")
+    present = client.describe_pipeline(PipelineName="demo-dev-train")
+    left = {name: present[name] for name in ("PipelineDefinition", "RoleArn")}  # by a smoke that failed
+    client.create_pipeline(PipelineName="demo-dev-smoke", ClientRequestToken="0" * 32, **left)
     deployed.done("destroy", "--env", "dev", "--yes")
     return deployed
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
-from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -40,8 +39,7 @@ def connect(settings: Settings) -> Settings:
     Raises InputError when there are no valid credentials, or when they are of another account or region than
     the environment's.
     """
-    client = boto3.client("sts", region_name=settings.region)
-    identity = _identity(client)
+    identity = _identity(settings.region)
     place = f"account {identity['Account']}, region {settings.region}, endpoint {_endpoint(settings.region)}"
     print(f"{settings.prefix}: {place}, as {identity['Arn']}", flush=True)
     if settings.deploy.account not in ("", identity["Account"]):
@@ -63,9 +61,9 @@ def _endpoint(region: str) -> str:
     return boto3.client("sagemaker", region_name=region).meta.endpoint_url
 
 
-def _identity(client: Any) -> dict[str, str]:
+def _identity(region: str) -> dict[str, str]:
     try:
-        return client.get_caller_identity()
+        return boto3.client("sts", region_name=region).get_caller_identity()
     except NoCredentialsError:
         raise InputError(
             "no AWS credentials: `aws sso login`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "

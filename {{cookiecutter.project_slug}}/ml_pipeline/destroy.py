@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from ml_pipeline import infrastructure, stacks, upsert
+from ml_pipeline import executions, infrastructure, stacks, upsert
 from ml_pipeline.errors import InputError
 from ml_pipeline.infrastructure import FOUNDATION, NETWORK, TRIGGERS
 from ml_pipeline.settings import Settings
 
-PIPELINES = ("train", "score")
+PIPELINES = ("train", "score", "smoke")  # smoke: left by one that failed
 RUNNING = ("Executing", "Stopping")
 DELETED_AT_ONCE = {"objects": 1000, "images": 100}  # the most that one request takes
 POLL_SECONDS = 2.0
@@ -87,13 +86,11 @@ def _pipelines(settings: Settings) -> list[str]:
 
 
 def _delete_pipeline(name: str) -> None:
-    """Stops what runs of it, which SageMaker asks for, then deletes it."""
+    """Stops what runs of it, which SageMaker asks for, and the jobs of that; then deletes it."""
     client = boto3.client("sagemaker")
     print(f"pipeline {name} ...", flush=True)
     for arn in _running(client, name):
-        client.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=uuid.uuid4().hex)
-    while _running(client, name):
-        time.sleep(POLL_SECONDS)
+        executions.stopped(arn, POLL_SECONDS)
     client.delete_pipeline(PipelineName=name, ClientRequestToken=uuid.uuid4().hex)
 
 
