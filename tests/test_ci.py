@@ -97,6 +97,17 @@ def test_an_environment_is_deployed_only_after_the_one_before_it(github):
     assert all(jobs[name]["environment"] == name for name in ("dev", "staging", "prod"))
 
 
+def test_a_schedule_of_gitlab_tries_the_newest_sdk_and_deploys_nothing(gitlab):
+    document = yaml.safe_load((gitlab / ".gitlab-ci.yml").read_text())
+    rules = {
+        name: job["rules"] for name, job in document.items() if isinstance(job, dict) and "script" in job
+    }
+    scheduled = [name for name, (rule,) in rules.items() if '$CI_PIPELINE_SOURCE == "schedule"' in rule["if"]]
+    assert scheduled == ["newest-sdk"]
+    others = [rule["if"] for name, (rule,) in rules.items() if name not in ("newest-sdk", "plan")]
+    assert all(condition.startswith('$CI_PIPELINE_SOURCE != "schedule"') for condition in others)
+
+
 def test_no_key_is_kept_anywhere(github, gitlab):
     for path in [*github.glob(".github/workflows/*.yml"), gitlab / ".gitlab-ci.yml"]:
         assert not re.search(r"secrets\.|SECRET|ACCESS_KEY", path.read_text()), path
@@ -127,6 +138,8 @@ def test_two_projects_in_one_repository_have_workflows_of_their_own(github, tmp_
     # YAML reads the key `on` as true.
     assert pull[True]["pull_request"]["paths"] == ["ml/churn/**", ".github/workflows/churn-pull-request.yml"]
     assert len({document["name"] for document in found.values()}) == 6  # the concurrency groups are named so
+    commented = pull["jobs"]["plan"]["steps"][-1]["run"]
+    assert commented == 'gh pr comment "$NUMBER" --body-file plan.md'  # never the other project's comment
     text = (root / ".github/workflows/churn-deploy.yml").read_text()
     assert "vars.AWS_DEPLOY_ROLE_ARN_CHURN" in text and "vars.AWS_DEPLOY_ROLE_ARN }" not in text
 

@@ -289,8 +289,15 @@ def test_nothing_expires_that_a_model_or_a_pipeline_may_point_at():
         for name in ("Bucket", "Key", "Repository", "ModelPackageGroup")
     }
     assert {(each["DeletionPolicy"], each["UpdateReplacePolicy"]) for each in kept.values()} == {
-        ("Retain", "Retain")
+        ("RetainExceptOnCreate", "Retain")
     }
+
+
+@pytest.mark.parametrize("file", LOADED)
+def test_what_a_failed_creation_has_made_does_not_stand_in_the_way_of_the_next(file):
+    """A named resource that outlives the rollback makes each later creation fail: it exists already."""
+    policies = {name: each.get("DeletionPolicy") for name, each in LOADED[file]["Resources"].items()}
+    assert not [name for name, policy in policies.items() if policy == "Retain"]
 
 
 def test_alarms_look_at_the_metrics_of_the_project_as_agreed():

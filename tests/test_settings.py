@@ -49,6 +49,11 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             "account must be empty or the 12 digits of an AWS account, got '12345'",
         ),
         (
+            "[secrets]",
+            "[secrets]\ntoken = 'arn:aws:s3:::token'",
+            "token must be the ARN of a Secrets Manager secret, got 'arn:aws:s3:::token'",
+        ),
+        (
             'email = ""',
             'email = "me"',
             "email must be empty or an e-mail address, got 'me' (settings.toml, [triggers])",

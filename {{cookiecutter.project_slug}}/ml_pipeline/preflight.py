@@ -29,7 +29,10 @@ def check(settings: Settings) -> list[str]:
 
 def python() -> str:
     """Raises InputError unless this Python is the image's: the SDK refuses a step of another."""
-    wanted = (PROJECT / ".python-version").read_text().strip()
+    file = PROJECT / ".python-version"
+    if not file.exists():
+        raise InputError(f"{file} is missing: it holds the image's Python, such as 3.13, in one line")
+    wanted = file.read_text().strip()
     found = f"{sys.version_info.major}.{sys.version_info.minor}"
     if found != wanted:
         raise InputError(

@@ -51,6 +51,12 @@ Fraction = Annotated[float, Between(0.0, 1.0)]
 Positive = Annotated[int, Between(1, 2**31)]
 Seconds = Annotated[int, Between(60, 28 * 86400)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
+SecretArn = Annotated[
+    str,
+    Matching(
+        r"arn:aws[\w-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:.+", "the ARN of a Secrets Manager secret"
+    ),
+]
 InstanceType = Annotated[str, Matching(r"ml\.[a-z0-9-]+\.[a-z0-9]+", "an instance type such as ml.m5.xlarge")]
 Scale = Literal["Linear", "Logarithmic", "Auto"]
 
@@ -212,7 +218,7 @@ class Settings:
     schedule: Schedule
     triggers: Triggers
     tags: Mapping[str, str]
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, SecretArn]
     prices: Mapping[str, Annotated[float, Between(0, 1000)]] = field(default_factory=dict)
     suffix: str = ""
     account: str = ""

@@ -47,6 +47,8 @@ def github(path: Path, slug: str, folder: str) -> str:
         if text.count(f"\n{old}\n") != 1:
             raise InputError(f"{path} must hold the line `{old.strip()}` once: `{COMMAND}` changes it")
         text = text.replace(f"\n{old}\n", f"\n{new}\n")
+    # The bot's last comment may be the plan of another project: each plan is a comment of its own.
+    text = text.replace(" --edit-last --create-if-none", "")
     for role in ROLES:
         text = text.replace(role, f"{role}_{_suffix(slug)}")
     source = f"{folder}/{GITHUB.as_posix()}/{path.name}"

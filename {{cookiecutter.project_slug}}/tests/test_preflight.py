@@ -88,6 +88,12 @@ def test_code_that_python_cannot_read_is_refused_by_its_line(monkeypatch, tmp_pa
         preflight.checkout()
 
 
+def test_a_checkout_without_a_python_version_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(preflight, "PROJECT", tmp_path)
+    with pytest.raises(InputError, match=r"\.python-version is missing"):
+        preflight.python()
+
+
 def test_an_image_that_ecr_does_not_have_is_refused_with_the_command_that_builds_it(bucket, settings):
     boto3.client("ecr").create_repository(repositoryName=settings().prefix)
     with pytest.raises(InputError, match="`python -m ml_pipeline image --env local` builds and pushes it"):
