@@ -158,7 +158,9 @@ def test_two_projects_in_one_repository_are_child_pipelines_of_gitlab(gitlab, tm
 def test_installing_twice_changes_nothing(gitlab, tmp_path):
     root = monorepo(tmp_path / "repository", gitlab, "loans")
     before = (root / ".gitlab-ci.yml").read_text()
-    subprocess.run([sys.executable, "-m", "ml_pipeline", "workflows"], cwd=root / "ml/loans", check=True)
+    command = [sys.executable, "-m", "ml_pipeline", "workflows"]
+    told = subprocess.run(command, cwd=root / "ml/loans", check=True, capture_output=True, text=True).stdout
+    assert told == ".gitlab-ci.yml of the repository starts this project already\n"
     assert (root / ".gitlab-ci.yml").read_text() == before
 
 

@@ -247,6 +247,15 @@ def test_runs_are_listed_with_quality_version_as_it_is_now_and_source(copy):
     assert listed[1][5:] == ["auc", auc, "1", "Approved"]
 
 
+def test_a_reader_that_has_seen_enough_is_no_traceback(ran):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as gone:
+        typed = [sys.executable, "-m", "ml_pipeline", "runs"]
+        done = subprocess.run(typed, cwd=ran, stdout=gone, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_the_log_of_a_step_is_printed_as_it_is(ran):
     done = command(ran, "logs", "train", "--of", latest(ran)[:5])
     assert done.stdout == (ran / "runs/latest/logs/Train.log").read_text()

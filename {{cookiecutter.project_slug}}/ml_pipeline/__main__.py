@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 
 from ml_pipeline.commands import GROUPS
@@ -29,7 +30,9 @@ def main(arguments: list[str]) -> int:
         return _refuse("native Windows is not supported: run this in WSL2 (https://aka.ms/wsl)")
     chosen = _parser().parse_args(arguments)
     try:
-        return chosen.call(chosen)
+        code = chosen.call(chosen)
+        sys.stdout.flush()  # here, where it is no traceback that nobody reads on
+        return code
     except InputError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
@@ -37,6 +40,9 @@ def main(arguments: list[str]) -> int:
         return 1
     except LocalAwsError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         if error.errno not in DENIED or error.filename is None:

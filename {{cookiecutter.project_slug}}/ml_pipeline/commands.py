@@ -158,8 +158,8 @@ def _metrics(chosen: Namespace) -> int:
 def _workflows(chosen: Namespace) -> int:
     from ml_pipeline import workflows
 
-    for path in workflows.install(settings.load("local").project.slug):
-        print(path)
+    written = workflows.install(settings.load("local").project.slug)
+    print("\n".join(map(str, written)) or f"{workflows.GITLAB} of the repository starts this project already")
     return 0
 
 
