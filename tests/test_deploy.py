@@ -351,6 +351,15 @@ def test_destroy_keeps_data_images_and_foundation(destroyed):
     assert not destroyed.client("sagemaker").list_pipelines()["PipelineSummaries"]
 
 
+def test_what_a_deleted_foundation_has_left_is_told_before_anything_is_made(destroyed):
+    client = destroyed.client("cloudformation")
+    client.delete_stack(StackName="demo-dev-foundation")
+    assert not destroyed.stacks()
+    ended = destroyed("deploy", "--env", "dev")
+    assert ended.returncode == 2 and "`python -m ml_pipeline destroy --env dev --all`" in ended.stderr
+    assert f"bucket {BUCKET} with" in ended.stderr and not destroyed.stacks()
+
+
 def test_destroy_all_leaves_nothing(destroyed):
     destroyed.done("destroy", "--env", "dev", "--all", "--yes")
     assert not destroyed.stacks()

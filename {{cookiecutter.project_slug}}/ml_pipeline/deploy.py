@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ml_pipeline import image, infrastructure, preflight, stacks, upsert
+from ml_pipeline import destroy, image, infrastructure, preflight, stacks, upsert
+from ml_pipeline.errors import InputError
 from ml_pipeline.infrastructure import FOUNDATION, NETWORK, TRIGGERS
 from ml_pipeline.settings import Settings
 from ml_pipeline.stacks import ABSENT, Stack
@@ -23,6 +24,8 @@ def deploy(settings: Settings, account: str, ci: bool) -> int:
     states = {kind: stacks.state(infrastructure.name(kind, settings)) for kind in templates}
     if ci:
         settings = infrastructure.with_outputs(settings)
+    if states[FOUNDATION] == ABSENT:
+        _names_are_free(settings)
     minutes = sum(MINUTES[kind] for kind, state in states.items() if state == ABSENT)
     if minutes:
         print(
@@ -39,6 +42,17 @@ def deploy(settings: Settings, account: str, ci: bool) -> int:
     _apply(infrastructure.stack(TRIGGERS, templates[TRIGGERS], settings, known))
     print(f"deployed {settings.prefix} in {(time.monotonic() - started) / 60:.1f} minutes")
     return 0
+
+
+def _names_are_free(settings: Settings) -> None:
+    """Raises InputError for what an earlier foundation was told to retain: a new one could not be made."""
+    left = destroy.contents(settings)
+    if left:
+        raise InputError(
+            f"{'; '.join(left)}: an earlier foundation has left that, and its names are taken until "
+            f"`python -m ml_pipeline destroy {infrastructure.options(settings)} --all` deletes it for good; "
+            "nothing was done"
+        )
 
 
 def upsert_alone(settings: Settings, account: str) -> int:

@@ -29,7 +29,7 @@ def destroy(settings: Settings, account: str, everything: bool, yes: bool) -> in
     names = [infrastructure.name(kind, settings) for kind in kinds]
     present = [name for name in names if stacks.exists(name)]
     pipelines = _pipelines(settings)
-    kept = _contents(settings)
+    kept = contents(settings)
     listed = [*(f"stack {name}" for name in present), *(f"pipeline {name}" for name in pipelines)]
     listed += kept if everything else []
     if not listed:
@@ -100,7 +100,7 @@ def _running(client: Any, name: str) -> list[str]:
     return [e["PipelineExecutionArn"] for e in found if e["PipelineExecutionStatus"] in RUNNING]
 
 
-def _contents(settings: Settings) -> list[str]:
+def contents(settings: Settings) -> list[str]:
     """What the stacks cannot delete, or are told to retain, a line each."""
     lines = []
     versions = sum(len(batch) for batch in _object_versions(settings.bucket))
