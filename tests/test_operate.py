@@ -312,7 +312,7 @@ def test_logs_of_a_step_are_those_of_its_job(cloud, trained, fetched, follow):
 def test_start_tells_the_time_and_the_cost_of_the_last_that_succeeded(cloud, trained):
     told = cloud.python(
         "from dataclasses import replace\n"
-        "from ml_pipeline import cloud, costs\n"
+        "from ml_pipeline.cloud import access, costs\n"
         "settings = access.connect(access.settings_of('dev'))\n"
         "print(costs.expectation(settings).told())\n"
         "print(costs.expectation(replace(settings, prices={'ml.m5.large': 1.0})).told())\n"
@@ -476,7 +476,7 @@ def test_a_field_that_the_cloud_does_not_answer_is_reported(cloud, smoked):
     text = json.dumps(smoked[1]["train"])
     told = cloud.python(
         "import json\n"
-        "from ml_pipeline import recording, smoke\n"
+        "from ml_pipeline.cloud import recording, smoke\n"
         f"found = json.loads({text!r})\n"
         "del found['cloud']['answers']['Train: DescribeTrainingJob']['BillableTimeInSeconds']\n"
         "cloud, local = (recording.Recording(**found[name]) for name in ('cloud', 'local'))\n"
