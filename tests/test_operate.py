@@ -37,8 +37,9 @@ num_round = 20
 bootstrap_samples = 20
 """
 FOUNDATION = """
-from ml_pipeline import cloud, deploy, infrastructure, upsert
-settings = cloud.connect(cloud.settings_of({env!r}))
+from ml_pipeline import upsert
+from ml_pipeline.cloud import access, deploy, infrastructure
+settings = access.connect(access.settings_of({env!r}))
 settings = upsert.located(settings, settings.account)
 stack = infrastructure.stack("foundation", infrastructure.templates(settings)["foundation"], settings, dict())
 deploy._apply(stack)
@@ -239,7 +240,10 @@ BAD = [
         "--period must be a date as YYYY",
     ),
     (("upload", "data/none.csv", "--env", "dev"), "data/none.csv: no such file"),
-    (("upload", "README.md", "--env", "dev"), "README.md: the name must end with .csv, .tsv, .txt, .data or .parquet"),
+    (
+        ("upload", "README.md", "--env", "dev"),
+        "README.md: the name must end with .csv, .tsv, .txt, .data or .parquet",
+    ),
     (("start", "--env", "test"), "--env must be one of dev, staging, prod, got 'test'"),
     (("start", "--env", "dev", "--set", "Speed=9"), "--set Speed: no such parameter; known are: RawDataUri"),
     (("start", "--env", "prod"), "there is no pipeline demo-prod-train in account 123456789012, us-east-1"),
@@ -308,8 +312,8 @@ def test_logs_of_a_step_are_those_of_its_job(cloud, trained, fetched, follow):
 def test_start_tells_the_time_and_the_cost_of_the_last_that_succeeded(cloud, trained):
     told = cloud.python(
         "from dataclasses import replace\n"
-        "from ml_pipeline import cloud, costs\n"
-        "settings = cloud.connect(cloud.settings_of('dev'))\n"
+        "from ml_pipeline.cloud import access, costs\n"
+        "settings = access.connect(access.settings_of('dev'))\n"
         "print(costs.expectation(settings).told())\n"
         "print(costs.expectation(replace(settings, prices={'ml.m5.large': 1.0})).told())\n"
         f"used = list(costs.used({trained!r}))\n"
@@ -472,7 +476,7 @@ def test_a_field_that_the_cloud_does_not_answer_is_reported(cloud, smoked):
     text = json.dumps(smoked[1]["train"])
     told = cloud.python(
         "import json\n"
-        "from ml_pipeline import recording, smoke\n"
+        "from ml_pipeline.cloud import recording, smoke\n"
         f"found = json.loads({text!r})\n"
         "del found['cloud']['answers']['Train: DescribeTrainingJob']['BillableTimeInSeconds']\n"
         "cloud, local = (recording.Recording(**found[name]) for name in ('cloud', 'local'))\n"

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_pipeline import cloud_commands, listing, operate_commands, rerun, runs, settings
+from ml_pipeline import listing, rerun, runs, settings
+from ml_pipeline.cloud import commands as cloud_commands
+from ml_pipeline.cloud import operate_commands
 from ml_pipeline.errors import InputError
 from ml_pipeline.rerun import Rerun
 
@@ -156,7 +158,7 @@ def _metrics(chosen: Namespace) -> int:
 
 
 def _workflows(chosen: Namespace) -> int:
-    from ml_pipeline import workflows
+    from ml_pipeline.cloud import workflows
 
     written = workflows.install(settings.load("local").project.slug)
     print("\n".join(map(str, written)) or f"{workflows.GITLAB} of the repository starts this project already")

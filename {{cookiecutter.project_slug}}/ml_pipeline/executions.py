@@ -76,7 +76,7 @@ def find(given: str | None, settings: Settings) -> str:
 
 
 def _command(name: str, settings: Settings) -> str:
-    from ml_pipeline.infrastructure import options  # which a local run has no need of
+    from ml_pipeline.cloud.infrastructure import options  # which a local run has no need of
 
     return f"`python -m ml_pipeline {name} {options(settings)}`"
 

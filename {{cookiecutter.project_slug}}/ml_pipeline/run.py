@@ -55,7 +55,7 @@ def run(request: Request, settings: Settings) -> int:
 def decide(version: int, status: str, settings: Settings) -> int:
     """Sets a local version to Approved or Rejected; the newest approved one is the champion."""
     with LocalAws(STATE, settings.region) as aws:
-        from ml_pipeline import versions
+        from ml_pipeline.cloud import versions
 
         aws.connect()
         arn = versions.decided(version, status, settings)

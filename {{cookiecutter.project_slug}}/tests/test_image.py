@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_pipeline import image
+from ml_pipeline.cloud import image
 
 DOCKER = """#!/bin/sh
 echo "$@" >> {log}

@@ -12,23 +12,12 @@ from botocore.stub import Stubber
 from botocore.validate import ParamValidator
 from conftest import ACCOUNT, REGION
 
-from ml_pipeline import (
-    costs,
-    executions,
-    image_copy,
-    joblogs,
-    operate,
-    promote,
-    recording,
-    results,
-    secrets,
-    storage,
-    upload,
-)
-from ml_pipeline.costs import Expectation, Usage
+from ml_pipeline import executions, results, secrets, storage
+from ml_pipeline.cloud import costs, image_copy, joblogs, operate, promote, recording, upload
+from ml_pipeline.cloud.costs import Expectation, Usage
+from ml_pipeline.cloud.image_copy import Repository
+from ml_pipeline.cloud.recording import Difference, Recording
 from ml_pipeline.errors import InputError
-from ml_pipeline.image_copy import Repository
-from ml_pipeline.recording import Difference, Recording
 
 PRICES = {"ml.m5.large": 0.36, "ml.m5.xlarge": 0.72}
 

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 
-from ml_pipeline import definition_diff, plan
+from ml_pipeline.cloud import definition_diff, plan
 
 
 def definition(time: str, key: str, content: str, tag: str, instance: str = "ml.m5.large") -> str:

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from ml_pipeline import preflight
+from ml_pipeline.cloud import preflight
 from ml_pipeline.errors import InputError
 
 

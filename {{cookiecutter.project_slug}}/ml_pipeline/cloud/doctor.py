@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import boto3
 
-from ml_pipeline import infrastructure, preflight, stacks, upsert
+from ml_pipeline import upsert
+from ml_pipeline.cloud import infrastructure, preflight, stacks
 from ml_pipeline.doctor import Remedy
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings

@@ -7,7 +7,8 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import costs, executions, graph, infrastructure, results, runs, summary
+from ml_pipeline import executions, graph, results, runs, summary
+from ml_pipeline.cloud import costs, infrastructure
 from ml_pipeline.display import ENDED, line
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings

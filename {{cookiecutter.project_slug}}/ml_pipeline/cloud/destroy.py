@@ -10,9 +10,10 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from ml_pipeline import executions, infrastructure, stacks, upsert
+from ml_pipeline import executions, upsert
+from ml_pipeline.cloud import infrastructure, stacks
+from ml_pipeline.cloud.infrastructure import FOUNDATION, NETWORK, TRIGGERS
 from ml_pipeline.errors import InputError
-from ml_pipeline.infrastructure import FOUNDATION, NETWORK, TRIGGERS
 from ml_pipeline.settings import Settings
 
 PIPELINES = ("train", "score", "smoke")  # smoke: left by one that failed

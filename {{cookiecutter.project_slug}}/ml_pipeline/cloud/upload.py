@@ -6,7 +6,8 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from ml_pipeline import infrastructure, periods, storage
+from ml_pipeline import periods, storage
+from ml_pipeline.cloud import infrastructure
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 

@@ -31,9 +31,9 @@ def cloud_or_local_options(parser: ArgumentParser) -> None:
 
 def connected(chosen: Namespace) -> Settings:
     """Settings of the environment, after account, region and endpoint were printed and checked."""
-    from ml_pipeline import cloud
+    from ml_pipeline.cloud import access
 
-    return cloud.connect(cloud.settings_of(chosen.env, chosen.suffix))
+    return access.connect(access.settings_of(chosen.env, chosen.suffix))
 
 
 def in_the_cloud(call: Callable[..., int]) -> Callable[..., int]:
@@ -71,16 +71,17 @@ def upload_options(parser: ArgumentParser) -> None:
 
 @in_the_cloud
 def upload(chosen: Namespace) -> int:
-    from ml_pipeline import cloud, periods, source
+    from ml_pipeline import periods, source
+    from ml_pipeline.cloud import access
 
-    wanted = cloud.settings_of(chosen.env, chosen.suffix)
+    wanted = access.settings_of(chosen.env, chosen.suffix)
     period = periods.checked(chosen.period or f"{datetime.now(UTC):%Y-%m-%d}")
     path = source.local_file(chosen.file)
     from ml_pipeline.steps.process import check_file
 
     check_file(path, wanted)
-    settings = cloud.connect(wanted)
-    from ml_pipeline import upload
+    settings = access.connect(wanted)
+    from ml_pipeline.cloud import upload
 
     print(f"{path} -> {upload.upload(path, period, chosen.replace, settings)}, complete")
     return 0
@@ -110,7 +111,7 @@ def assignments(texts: list[str]) -> dict[str, str]:
 def start(chosen: Namespace) -> int:
     values = assignments(chosen.set)
     settings = connected(chosen)
-    from ml_pipeline import operate
+    from ml_pipeline.cloud import operate
 
     return operate.start(values, settings)
 
@@ -133,7 +134,8 @@ def status_options(parser: ArgumentParser) -> None:
 @in_the_cloud
 def status(chosen: Namespace) -> int:
     settings = connected(chosen)
-    from ml_pipeline import executions, operate
+    from ml_pipeline import executions
+    from ml_pipeline.cloud import operate
 
     return operate.status(executions.find(chosen.execution, settings), chosen.follow, settings)
 
@@ -147,7 +149,8 @@ def stop_options(parser: ArgumentParser) -> None:
 @in_the_cloud
 def stop(chosen: Namespace) -> int:
     settings = connected(chosen)
-    from ml_pipeline import executions, operate
+    from ml_pipeline import executions
+    from ml_pipeline.cloud import operate
 
     return operate.stop(executions.find(chosen.execution, settings))
 
@@ -161,7 +164,8 @@ def fetch_options(parser: ArgumentParser) -> None:
 @in_the_cloud
 def fetch(chosen: Namespace) -> int:
     settings = connected(chosen)
-    from ml_pipeline import executions, operate
+    from ml_pipeline import executions
+    from ml_pipeline.cloud import operate
 
     return operate.fetch(executions.find(chosen.execution, settings), settings)
 
@@ -170,7 +174,8 @@ def fetch(chosen: Namespace) -> int:
 def logs(chosen: Namespace) -> int:
     """What a step printed in the cloud; `logs` without --env is of the runs on this machine."""
     settings = connected(chosen)
-    from ml_pipeline import executions, joblogs
+    from ml_pipeline import executions
+    from ml_pipeline.cloud import joblogs
 
     ran = joblogs.step_of(executions.find(chosen.execution, settings), chosen.step)
     for line in joblogs.lines(ran, chosen.follow, executions.CLOUD_POLL_SECONDS):
@@ -181,7 +186,7 @@ def logs(chosen: Namespace) -> int:
 @in_the_cloud
 def decide(chosen: Namespace, status: str) -> int:
     settings = connected(chosen)
-    from ml_pipeline import versions
+    from ml_pipeline.cloud import versions
 
     versions.decided(chosen.version, status, settings)
     print(f"{settings.prefix} version {chosen.version} is {status}")
@@ -200,11 +205,11 @@ def promote_options(parser: ArgumentParser) -> None:
 
 @in_the_cloud
 def promote(chosen: Namespace) -> int:
-    from ml_pipeline import cloud, promote
+    from ml_pipeline.cloud import access, promote
 
     source, target = promote.route(chosen.env, chosen.to)
-    wanted = cloud.settings_of(target)
-    return promote.promote(chosen.version, cloud.connect(cloud.settings_of(source)), wanted)
+    wanted = access.settings_of(target)
+    return promote.promote(chosen.version, access.connect(access.settings_of(source)), wanted)
 
 
 def smoke_options(parser: ArgumentParser) -> None:
@@ -220,6 +225,6 @@ def smoke(chosen: Namespace) -> int:
     if chosen.env != "dev":
         raise InputError(f"smoke works in dev alone, got --env {chosen.env}")
     settings = connected(chosen)
-    from ml_pipeline import smoke
+    from ml_pipeline.cloud import smoke
 
     return smoke.smoke(settings)

@@ -11,11 +11,12 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from ml_pipeline import definition_diff, infrastructure, preflight, stacks, storage, upsert
+from ml_pipeline import storage, upsert
+from ml_pipeline.cloud import definition_diff, infrastructure, preflight, stacks
+from ml_pipeline.cloud.infrastructure import FOUNDATION, NETWORK
+from ml_pipeline.cloud.stacks import READY, Stack
 from ml_pipeline.errors import InputError
-from ml_pipeline.infrastructure import FOUNDATION, NETWORK
 from ml_pipeline.settings import Settings
-from ml_pipeline.stacks import READY, Stack
 
 UNCHANGED, CHANGED = 0, 3
 COMMENT_CHARACTERS = 60_000  # of the 65,536 that a comment on GitHub may have

@@ -14,9 +14,10 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import costs, executions, graph, infrastructure, preflight, source, storage, upsert
+from ml_pipeline import executions, graph, source, storage, upsert
+from ml_pipeline.cloud import costs, infrastructure, preflight
+from ml_pipeline.cloud.recording import Difference, Recording, differences, record
 from ml_pipeline.local import PROJECT
-from ml_pipeline.recording import Difference, Recording, differences, record
 from ml_pipeline.settings import Settings
 
 SMALLEST = "ml.m5.large"  # the smallest that training, tuning, processing and transform jobs all take
@@ -141,7 +142,7 @@ def _local(pipeline: str, settings: Settings) -> Recording:
         path = Path(folder, "recording.json")
         same = {name: getattr(settings, name) for name in SHARED}
         options = [pipeline, str(path), json.dumps(same)]
-        command = [sys.executable, "-m", "ml_pipeline.smoke_local", *options]
+        command = [sys.executable, "-m", "ml_pipeline.cloud.smoke_local", *options]
         subprocess.run(command, cwd=PROJECT, check=True, timeout=LOCAL_SECONDS, stdout=subprocess.DEVNULL)
         return Recording(**json.loads(path.read_text(encoding="utf-8")))
 

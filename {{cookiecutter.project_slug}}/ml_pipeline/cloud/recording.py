@@ -8,7 +8,8 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import executions, results, versions
+from ml_pipeline import executions, results
+from ml_pipeline.cloud import versions
 
 # Members whose values are compared too; of all others only presence and JSON type.
 COMPARED = ("Status", "Outcome", "ExitMessage")

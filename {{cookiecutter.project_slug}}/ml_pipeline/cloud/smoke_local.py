@@ -1,4 +1,4 @@
-"""The local half of `smoke`, a process of its own: `python -m ml_pipeline.smoke_local PIPELINE FILE JSON`."""
+"""The local half of `smoke`: `python -m ml_pipeline.cloud.smoke_local PIPELINE FILE JSON`, apart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from ml_pipeline.cloud import settings_of
+from ml_pipeline.cloud.access import settings_of
 from ml_pipeline.local import ACCOUNT, LocalAws, prepare
 
 
@@ -23,7 +23,8 @@ def main(pipeline: str, path: str, shared: str) -> int:
         kms_key_arn=given["kms_key_arn"],
     )
     with tempfile.TemporaryDirectory() as state, LocalAws(Path(state), settings.region) as aws:
-        from ml_pipeline import smoke, source, upsert
+        from ml_pipeline import source, upsert
+        from ml_pipeline.cloud import smoke
 
         aws.connect()
         settings = smoke.small(upsert.resolved(settings, ACCOUNT))

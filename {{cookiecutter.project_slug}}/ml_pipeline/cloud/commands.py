@@ -62,31 +62,31 @@ def definition_options(parser: ArgumentParser) -> None:
 
 
 def deploy(chosen: Namespace) -> int:
-    from ml_pipeline import deploy
+    from ml_pipeline.cloud import deploy
 
     return _in_the_cloud(chosen, lambda wanted, account: deploy.deploy(wanted, account, chosen.ci))
 
 
 def upsert(chosen: Namespace) -> int:
-    from ml_pipeline import deploy
+    from ml_pipeline.cloud import deploy
 
     return _in_the_cloud(chosen, deploy.upsert_alone)
 
 
 def image(chosen: Namespace) -> int:
-    from ml_pipeline import deploy
+    from ml_pipeline.cloud import deploy
 
     return _in_the_cloud(chosen, deploy.image_alone)
 
 
 def plan(chosen: Namespace) -> int:
-    from ml_pipeline import plan
+    from ml_pipeline.cloud import plan
 
     return _in_the_cloud(chosen, lambda wanted, account: plan.plan(wanted, account, chosen.markdown))
 
 
 def destroy(chosen: Namespace) -> int:
-    from ml_pipeline import destroy
+    from ml_pipeline.cloud import destroy
 
     return _in_the_cloud(
         chosen, lambda wanted, account: destroy.destroy(wanted, account, chosen.all, chosen.yes)
@@ -98,7 +98,7 @@ def doctor(chosen: Namespace) -> int:
         from ml_pipeline import doctor
 
         return doctor.doctor()
-    from ml_pipeline import cloud_doctor
+    from ml_pipeline.cloud import doctor as cloud_doctor
 
     return _in_the_cloud(chosen, cloud_doctor.doctor)
 
@@ -108,11 +108,11 @@ def definition(chosen: Namespace) -> int:
 
     if not chosen.env:
         return run.definition(settings.load("local"))
-    from ml_pipeline import cloud, infrastructure
+    from ml_pipeline.cloud import access, infrastructure
 
     if not chosen.account:
         raise InputError(f"--env {chosen.env} needs --account, the 12 digits of its account")
-    wanted = cloud.settings_of(chosen.env, chosen.suffix)
+    wanted = access.settings_of(chosen.env, chosen.suffix)
     if chosen.subnets:
         places = {"SubnetIds": chosen.subnets, "SecurityGroupIds": chosen.security_groups}
         wanted = infrastructure.in_network(wanted, places)
@@ -121,18 +121,18 @@ def definition(chosen: Namespace) -> int:
 
 def _in_the_cloud(chosen: Namespace, call: Callable[[Settings, str], int]) -> int:
     """The exit code; what AWS refuses is told in one line and is 1."""
-    from ml_pipeline import cloud
+    from ml_pipeline.cloud import access
 
-    wanted = cloud.settings_of(chosen.env, chosen.suffix)
+    wanted = access.settings_of(chosen.env, chosen.suffix)
     is_markdown = getattr(chosen, "markdown", False)  # which holds no account, and nothing before its title
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from ml_pipeline.image import ImageFailed
-    from ml_pipeline.stacks import StackFailed
+    from ml_pipeline.cloud.image import ImageFailed
+    from ml_pipeline.cloud.stacks import StackFailed
 
     try:
         with redirect_stdout(sys.stderr if is_markdown else sys.stdout):
-            connected = cloud.connect(wanted)
+            connected = access.connect(wanted)
         return call(connected, connected.account)
     except (StackFailed, ImageFailed, BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)

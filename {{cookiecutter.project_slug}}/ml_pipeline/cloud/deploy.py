@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ml_pipeline import destroy, image, infrastructure, preflight, stacks, upsert
+from ml_pipeline import upsert
+from ml_pipeline.cloud import destroy, image, infrastructure, preflight, stacks
+from ml_pipeline.cloud.infrastructure import FOUNDATION, NETWORK, TRIGGERS
+from ml_pipeline.cloud.stacks import ABSENT, Stack
 from ml_pipeline.errors import InputError
-from ml_pipeline.infrastructure import FOUNDATION, NETWORK, TRIGGERS
 from ml_pipeline.settings import Settings
-from ml_pipeline.stacks import ABSENT, Stack
 
 MINUTES = {NETWORK: 4, FOUNDATION: 2, TRIGGERS: 2}  # to create; an update takes less
 

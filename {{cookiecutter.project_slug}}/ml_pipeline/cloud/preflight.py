@@ -7,7 +7,7 @@ import sys
 import boto3
 from botocore.exceptions import ClientError
 
-from ml_pipeline import infrastructure
+from ml_pipeline.cloud import infrastructure
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 from ml_pipeline.upsert import PROJECT, sources

@@ -14,8 +14,9 @@ import yaml
 from botocore.exceptions import ClientError
 
 from ml_pipeline.errors import InputError
+from ml_pipeline.local import PROJECT
 
-INFRA = Path(__file__).parent.parent / "infra"
+INFRA = PROJECT / "infra"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, WAIT_GROWTH = 0.2, 10.0, 1.5
 MAX_SECONDS = 3600.0
 TEMPLATE_BYTES = 51_200  # the longest template that a request may hold itself

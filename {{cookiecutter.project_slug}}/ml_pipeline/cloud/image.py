@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import preflight
+from ml_pipeline.cloud import preflight
 from ml_pipeline.settings import Settings
 from ml_pipeline.upsert import PROJECT
 

@@ -11,10 +11,11 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ml_pipeline import executions, image_copy, versions
-from ml_pipeline.cloud import CLOUD
+from ml_pipeline import executions
+from ml_pipeline.cloud import image_copy, versions
+from ml_pipeline.cloud.access import CLOUD
+from ml_pipeline.cloud.image_copy import Repository
 from ml_pipeline.errors import CloudError, InputError
-from ml_pipeline.image_copy import Repository
 from ml_pipeline.settings import FILE, Settings
 from ml_pipeline.storage import split_uri
 from ml_pipeline.summary import COMMAND

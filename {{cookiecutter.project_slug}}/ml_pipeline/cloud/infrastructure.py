@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ml_pipeline import stacks
+from ml_pipeline.cloud import stacks
+from ml_pipeline.cloud.stacks import INFRA, Stack, Template
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import FILE, Settings
-from ml_pipeline.stacks import INFRA, Stack, Template
 
 NETWORK, FOUNDATION, TRIGGERS = "network", "foundation", "triggers"
 FOUNDATION_OUTPUTS = (

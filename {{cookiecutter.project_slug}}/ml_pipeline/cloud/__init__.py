@@ -1,0 +1,1 @@
+"""Commands for environments in the cloud, and for what is deployed there."""
