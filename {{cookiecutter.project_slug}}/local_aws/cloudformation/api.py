@@ -51,10 +51,13 @@ class Region:
 
 
 class Operations:
-    """The operations of one caller in one region; each takes a request and gives the answer's members."""
+    """The operations of one caller in one region; each takes a request and gives the answer's members.
 
-    def __init__(self, region: Region, caller: Caller) -> None:
-        self.region, self.caller = region, caller
+    itself: CloudFormation, which keeps the attributes of what it has made. Here they are asked for again.
+    """
+
+    def __init__(self, region: Region, caller: Caller, itself: Caller) -> None:
+        self.region, self.caller, self.itself = region, caller, itself
 
     def call(self, operation: str, request: dict) -> dict:
         return OPERATIONS[operation](self, request)
@@ -182,7 +185,7 @@ class Operations:
 
     def _planned(self, stack: Stack, target: Target) -> tuple[list[Change], bool]:
         """The changes, and whether outputs or tags would differ; raises ApiError before anything is made."""
-        model = Model(stack, target, self.caller, self.region.exports.value, later=LATER)
+        model = Model(stack, target, self.itself, self.region.exports.value, later=LATER)
         found = changes(model)
         outputs_change = not same(stack.outputs, model.outputs()) or stack.target.tags != target.tags
         return found, outputs_change

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Request, Response
 
 from local_aws.cloudformation.api import OPERATIONS, Operations, Region
 from local_aws.cloudformation.kinds.kind import Caller
+from local_aws.sagemaker import ACCESS_KEY
 from local_aws.validation import ApiError
 
 SERVICE = "cloudformation"
@@ -55,9 +56,8 @@ class CloudFormation:
         given = parsed if isinstance(parsed, dict) else {}  # else nothing was given
         if missing := [name for name in model.input_shape.required_members if name not in given]:
             raise ApiError("ValidationError", f"{operation} needs {', '.join(missing)}")
-        operations = Operations(
-            self._region(region), Caller(self._client_of(key, region), region, self.account)
-        )
+        callers = (Caller(self._client_of(each, region), region, self.account) for each in (key, ACCESS_KEY))
+        operations = Operations(self._region(region), *callers)
         result = operations.call(operation, given)
         answer = QuerySerializer(model).serialize(result)
         return Response(answer["body"], answer["status_code"], content_type=XML)
