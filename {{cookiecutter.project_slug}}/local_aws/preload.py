@@ -44,6 +44,7 @@ def warm_clients() -> None:
     boto3.DEFAULT_SESSION = None
 
 
+gc.disable()  # while nearly all that is made is kept
 for variable in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[variable]
 os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
@@ -56,3 +57,4 @@ for library in LIBRARIES:
     importlib.import_module(library)
 gc.collect()
 gc.freeze()
+gc.enable()

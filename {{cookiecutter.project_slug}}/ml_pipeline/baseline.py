@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ml_pipeline import threads
 from ml_pipeline.features import Column, FeatureSpec, Texts
 
 BUCKETS = 10  # equal-width, as Model Monitor has them
@@ -16,7 +17,7 @@ MAX_DOMAIN = 100  # a longer list of categories is not a domain to hold values t
 
 def statistics(columns: Mapping[str, Column], spec: FeatureSpec) -> dict[str, Any]:
     """statistics.json of the raw features; columns: by name, each taken once."""
-    features = [_statistics(name, columns[name]) for name in spec.names]
+    features = threads.mapped(lambda name: _statistics(name, columns[name]), spec.names)
     return {"version": 0, "dataset": {"item_count": len(columns[spec.names[0]])}, "features": features}
 
 

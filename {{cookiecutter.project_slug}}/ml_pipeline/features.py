@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from ml_pipeline import threads
+
 if TYPE_CHECKING:
     from ml_pipeline.settings import Data
 
@@ -187,8 +189,9 @@ def fit(columns: Mapping[str, Column], data: Data) -> FeatureSpec:
         raise SpecError(
             f"no column is left as a feature (settings.toml, [data]); left out: {', '.join(sorted(left_out))}"
         )
-    features = tuple(_fit_feature(name, columns[name], data.missing) for name in names)
-    return FeatureSpec(data.ids, features, _fit_target(columns[data.target], data), tuple(data.missing))
+    features = threads.mapped(lambda name: _fit_feature(name, columns[name], data.missing), names)
+    target = _fit_target(columns[data.target], data)
+    return FeatureSpec(data.ids, tuple(features), target, tuple(data.missing))
 
 
 def parse_numbers(values: np.ndarray, missing: Iterable[str], column: str) -> np.ndarray:

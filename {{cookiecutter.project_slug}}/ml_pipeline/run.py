@@ -35,14 +35,19 @@ def run(request: Request, settings: Settings) -> int:
     with tempfile.TemporaryDirectory() as empty:
         state = Path(empty) if request.fresh else STATE
         with LocalAws(state, settings.region) as aws:
-            from ml_pipeline import executions, upsert
+            from ml_pipeline import executions, sdk, upsert
 
+            if request.fresh:  # nothing is compiled yet: the SDK is loaded while the server comes up
+                sdk.load()
             aws.connect()
             settings = upsert.located(settings, ACCOUNT)
             prepare(settings)
-            definition = json.loads(upsert.upsert(settings).definition)
+            with ThreadPoolExecutor(1) as beside:
+                uploaded = beside.submit(_uploaded, request.data, settings) if request.data else None
+                definition = json.loads(upsert.upsert(settings).definition)
             selection = _selection(request.rerun, definition, settings)
-            name, values = f"{settings.prefix}-train", _parameters(request, definition, settings)
+            data_uri = uploaded.result() if uploaded else None
+            name, values = f"{settings.prefix}-train", _parameters(request, definition, settings, data_uri)
             arn = executions.start(name, values, selection)
             return _followed(arn, list(graph.needs(definition)), settings, not request.fresh)
 
@@ -72,8 +77,9 @@ def _renew(package_arn: str) -> None:
 def definition(settings: Settings, account: str = ACCOUNT) -> int:
     """Prints the compiled pipeline definition; compiling uploads, so it goes to a server of its own."""
     with tempfile.TemporaryDirectory() as folder, LocalAws(Path(folder), settings.region) as aws:
-        from ml_pipeline import upsert
+        from ml_pipeline import sdk, upsert
 
+        sdk.load()  # while the server comes up
         aws.connect()
         settings = upsert.resolved(settings, account)
         prepare(settings)
@@ -124,13 +130,15 @@ def _check_tuning_data(rerun: Rerun, selected: set[str], settings: Settings) -> 
         )
 
 
-def _parameters(request: Request, definition: dict[str, Any], settings: Settings) -> dict[str, str]:
+def _parameters(
+    request: Request, definition: dict[str, Any], settings: Settings, data_uri: str | None
+) -> dict[str, str]:
     """Values by name: as given, else as the source of a rerun had them."""
     declared = {parameter["Name"] for parameter in definition["Parameters"]}
     before = request.rerun.source["parameters"] if request.rerun else {}
     values = {name: value for name, value in before.items() if name in declared}
-    if request.data:
-        values["RawDataUri"] = _uploaded(request.data, settings)
+    if data_uri:
+        values["RawDataUri"] = data_uri
     values |= request.parameters
     pipeline_parameters.check(values, pipeline_parameters.train_parameters(settings.bucket))
     return values

@@ -19,6 +19,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from ml_pipeline import sdk
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 
@@ -134,9 +135,9 @@ def inputs(settings: Settings) -> dict[str, Any]:
 
 
 def plain(settings: Settings) -> Settings:
-    """Settings without what makes a pipeline no other one: which commit, and what follows of the SDK."""
+    """Settings without what makes a pipeline no other one: commit, prices, and what follows of the SDK."""
     commit = DIRTY if settings.commit.endswith(DIRTY) else ""
-    return replace(settings, commit=commit, xgboost_image_uri="", clarify_image_uri="")
+    return replace(settings, commit=commit, prices={}, xgboost_image_uri="", clarify_image_uri="")
 
 
 def _definition(settings: Settings, content_hash: str) -> str:
@@ -150,15 +151,18 @@ def _definition(settings: Settings, content_hash: str) -> str:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
     print(f"compiling {settings.prefix}-train ...", flush=True)
-    text = compiled(with_images(settings))
+    settings = with_images(settings)
+    # Written first: who may not write is told so by S3, not by the SDK's traceback.
     kept = json.dumps(inputs(settings), indent=1).encode()
     s3.put_object(Bucket=bucket, Key=f"{prefix}/inputs.json", Body=kept)
+    text = compiled(settings)
     s3.put_object(Bucket=bucket, Key=f"{prefix}/definition.json", Body=text.encode())
     return text
 
 
 def compiled(settings: Settings) -> str:
     """Pipeline definition as JSON. Uploads the payloads of its steps to `code/<content hash>/`."""
+    sdk.load()
     from sagemaker.core.helper.session_helper import Session
 
     from ml_pipeline.pipeline import train_pipeline
@@ -174,6 +178,8 @@ def compiled(settings: Settings) -> str:
             default_bucket=settings.bucket,
             sagemaker_config=config,
         )
+        # The SDK's own asks for all buckets of the account first, and would make this one.
+        session.default_bucket = lambda: settings.bucket
         return train_pipeline(settings, session).definition()
 
 

@@ -455,6 +455,11 @@ def test_two_runs_are_compared_by_metrics_settings_data_and_ranks(run):
     assert "no different" in told
 
 
+def test_runs_that_do_not_differ_are_not_said_to_differ_by_chance(run):
+    told = Page(report.compare(run(name="first"), run(name="second"))).text
+    assert "The second run is no different" in told and "chance" not in told
+
+
 def test_runs_of_different_problems_are_not_compared(run):
     with pytest.raises(InputError, match="binary and regression: compare runs of one problem"):
         report.compare(run(name="first"), run("regression", name="second"))

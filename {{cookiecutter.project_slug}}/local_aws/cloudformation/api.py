@@ -51,13 +51,11 @@ class Region:
 
 
 class Operations:
-    """The operations of one caller in one region; each takes a request and gives the answer's members.
+    """The operations of one caller in one region; each takes a request and gives the answer's members."""
 
-    itself: CloudFormation, which keeps the attributes of what it has made. Here they are asked for again.
-    """
-
-    def __init__(self, region: Region, caller: Caller, itself: Caller) -> None:
-        self.region, self.caller, self.itself = region, caller, itself
+    def __init__(self, region: Region, caller: Caller, service: Caller) -> None:
+        """service: CloudFormation itself, which knows its resources' attributes whoever asks for a plan."""
+        self.region, self.caller, self.service = region, caller, service
 
     def call(self, operation: str, request: dict) -> dict:
         return OPERATIONS[operation](self, request)
@@ -185,7 +183,7 @@ class Operations:
 
     def _planned(self, stack: Stack, target: Target) -> tuple[list[Change], bool]:
         """The changes, and whether outputs or tags would differ; raises ApiError before anything is made."""
-        model = Model(stack, target, self.itself, self.region.exports.value, later=LATER)
+        model = Model(stack, target, self.service, self.region.exports.value, later=LATER)
         found = changes(model)
         outputs_change = not same(stack.outputs, model.outputs()) or stack.target.tags != target.tags
         return found, outputs_change

@@ -56,8 +56,10 @@ class CloudFormation:
         given = parsed if isinstance(parsed, dict) else {}  # else nothing was given
         if missing := [name for name in model.input_shape.required_members if name not in given]:
             raise ApiError("ValidationError", f"{operation} needs {', '.join(missing)}")
-        callers = (Caller(self._client_of(each, region), region, self.account) for each in (key, ACCESS_KEY))
-        operations = Operations(self._region(region), *callers)
+        caller, service = (
+            Caller(self._client_of(each, region), region, self.account) for each in (key, ACCESS_KEY)
+        )
+        operations = Operations(self._region(region), caller, service)
         result = operations.call(operation, given)
         answer = QuerySerializer(model).serialize(result)
         return Response(answer["body"], answer["status_code"], content_type=XML)

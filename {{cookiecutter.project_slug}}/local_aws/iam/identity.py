@@ -124,8 +124,7 @@ class Iam:
         self, principal: Principal, need: Need, decision: Decision, context: Mapping[str, object]
     ) -> None:
         """The first of its kind: who, what, on what, and by which statement."""
-        who = principal.role_arn or principal.arn
-        kind = (who, need.action, need.resource, decision.policy, decision.statement)
+        kind = (principal.arn, need.action, need.resource, decision.policy, decision.statement)
         with self._lock:
             if kind not in self._allowed and len(self._allowed) < KEPT_ALLOWED:
                 about = {"role": principal.role_arn, "context": dict(context)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from ml_pipeline import admission, baseline, cells, checks, ingest, periods, splits, storage
+from ml_pipeline import admission, baseline, cells, checks, ingest, periods, splits, storage, threads
 from ml_pipeline.cells import Kind, Part
 from ml_pipeline.checks import LABEL
 from ml_pipeline.dialect import DataError
@@ -43,13 +42,8 @@ def process(raw_data_uri: str, trigger_reason: str, execution_id: str, settings:
     prepared = prepare(raw, data, settings.split, raw_data_uri)
     with tempfile.TemporaryDirectory() as scratch:
         write_splits(Path(scratch), prepared, with_csv=settings.tune.trials > 0)
-        for path in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
-            storage.upload(path, f"{folder}/{path.relative_to(scratch)}")
-    storage.write_bytes(f"{folder}/feature_spec.json", prepared.spec.to_json().encode())
-    statistics = baseline.statistics(prepared.part("train"), prepared.spec)
-    storage.write_json(f"{folder}/statistics.json", statistics)
-    storage.write_json(f"{folder}/constraints.json", baseline.constraints(statistics))
-    storage.write_json(f"{folder}/profile.json", profile(raw, prepared, settings.split))
+        with storage.uploading(Path(scratch), folder):
+            write_descriptions(folder, raw, prepared, settings.split)
     summary = summarize(raw, prepared)
     print(f"Process: {raw_data_uri}: {summary} -> {folder}", flush=True)
     return {
@@ -188,6 +182,15 @@ class _Writer:
             self._xgboost.write_table(encoded)
 
 
+def write_descriptions(folder: str, raw: Raw, prepared: Prepared, split: Split) -> None:
+    """Writes what was fitted, and what the data are like: for training, the drift baseline, the report."""
+    storage.write_bytes(f"{folder}/feature_spec.json", prepared.spec.to_json().encode())
+    statistics = baseline.statistics(prepared.part("train"), prepared.spec)
+    storage.write_json(f"{folder}/statistics.json", statistics)
+    storage.write_json(f"{folder}/constraints.json", baseline.constraints(statistics))
+    storage.write_json(f"{folder}/profile.json", profile(raw, prepared, split))
+
+
 def encode(table: pa.Table, spec: FeatureSpec) -> pa.Table:
     """Column `label` (double), then the encoded features (float)."""
     columns = Part(table)
@@ -223,7 +226,9 @@ def profile(raw: Raw, prepared: Prepared, split: Split) -> dict[str, Any]:
         "sources": [{"uri": s.uri, "bytes": s.size, "rows": s.rows} for s in raw.sources],
         "rows": raw.table.num_rows,
         "rows_without_label": raw.table.num_rows - prepared.table.num_rows,
-        "columns": list(_column_profiles(raw.table, spec)),
+        "columns": threads.mapped(
+            lambda name: _column_profile(name, raw.table[name], spec), raw.table.column_names
+        ),
         "split": {"method": split.method, "seed": split.seed},
         "splits": sizes,
     }
@@ -236,16 +241,15 @@ def summarize(raw: Raw, prepared: Prepared) -> str:
     return f"{raw.table.num_rows:,} rows -> {sizes}{dropped}, {len(prepared.spec.features)} features"
 
 
-def _column_profiles(table: pa.Table, spec: FeatureSpec) -> Iterator[dict[str, Any]]:
-    for name in table.column_names:
-        roles = {"target": name == spec.target.name, "id": name in spec.ids, "feature": name in spec.names}
-        yield {
-            "name": name,
-            "kind": "number" if pa.types.is_floating(table[name].type) else "category",
-            "role": next((role for role, applies in roles.items() if applies), "other"),
-            "missing": table[name].null_count,
-            "distinct": cells.distinct_count(table[name]),
-        }
+def _column_profile(name: str, column: pa.ChunkedArray, spec: FeatureSpec) -> dict[str, Any]:
+    roles = {"target": name == spec.target.name, "id": name in spec.ids, "feature": name in spec.names}
+    return {
+        "name": name,
+        "kind": "number" if pa.types.is_floating(column.type) else "category",
+        "role": next((role for role, applies in roles.items() if applies), "other"),
+        "missing": column.null_count,
+        "distinct": cells.distinct_count(column),
+    }
 
 
 def _parquet(path: Path, schema: pa.Schema) -> pyarrow.parquet.ParquetWriter:

@@ -1,0 +1,120 @@
+"""Every command that a CI file of a provider runs, extracted from it and run against a local AWS."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from test_deploy import Desk, desk  # noqa: F401, the fixture that `prepared` takes
+
+ENVIRONMENTS = ("dev", "staging", "prod")
+# What runners and their own tools do, in the order in which it is looked for.
+OF_THE_RUNNER = ("cd ", "python -m pip install", "python3 -m pip install", "printf %s", "gh pr comment")
+# What a runner, or CodeBuild, has in its environment.
+RUNNER = {"PROJECT": ".", "GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_WORKSPACE": "elsewhere"}
+
+
+def github_commands(project: Path) -> Iterator[str]:
+    for path in sorted(project.glob(".github/workflows/*.yml")):
+        jobs = yaml.safe_load(path.read_text())["jobs"]
+        for step in (step for job in jobs.values() for step in job["steps"]):
+            if "run" in step:
+                yield step["run"]
+
+
+def gitlab_commands(project: Path) -> Iterator[str]:
+    document = yaml.safe_load((project / ".gitlab-ci.yml").read_text())
+    for job in document.values():
+        if isinstance(job, dict):
+            yield from (*job.get("before_script", ()), *job.get("script", ()))
+
+
+def codebuild_commands(project: Path) -> Iterator[str]:
+    template = (project / "infra" / "codepipeline.yaml").read_text()
+    for line in re.findall(r"^ +- (.*(?:make |ml_pipeline ).*)$", template, re.MULTILINE):
+        for environment in ENVIRONMENTS if "$ENVIRONMENT" in line else ("",):
+            yield line.replace('"$ENVIRONMENT"', environment)
+
+
+PROVIDERS: dict[str, Callable[[Path], Iterator[str]]] = {
+    "github": github_commands,
+    "gitlab": gitlab_commands,
+    "codepipeline": codebuild_commands,
+}
+
+
+@pytest.fixture(scope="module")
+def commands(make_project: Callable[..., Path]) -> dict[str, set[str]]:
+    """The project's own commands, without comments, by provider."""
+    return {
+        provider: {
+            re.sub(r" +# .*", "", command)
+            for command in extracted(make_project(ci_provider=provider))
+            if not command.startswith(OF_THE_RUNNER)
+        }
+        for provider, extracted in PROVIDERS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def prepared(desk: Desk) -> Desk:  # noqa: F811
+    """What a person has done before CI can work: the environment of the runner, and the foundation."""
+    (desk.project / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    parameters = {"Project": "demo", "Environment": "dev", "TuningJobPrefix": "demo-d"}
+    desk.client("cloudformation").create_stack(
+        StackName="demo-dev-foundation",
+        TemplateBody=(desk.project / "infra" / "foundation.yaml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    return desk
+
+
+def run(desk: Desk, command: str) -> subprocess.CompletedProcess[str]:  # noqa: F811
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=desk.project,
+        env=desk.environment | RUNNER,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_every_provider_lints_tests_runs_plans_and_deploys(commands):
+    for provider, found in commands.items():
+        assert {"make lint", "make test", "make run"} <= found, provider
+        assert any("ml_pipeline plan --env dev" in command for command in found), provider
+        for environment in ENVIRONMENTS:
+            assert f".venv/bin/python -m ml_pipeline deploy --env {environment} --ci" in found, provider
+
+
+def test_the_make_targets_that_workflows_name_exist(commands, prepared):
+    made = {command for found in commands.values() for command in found if command.startswith("make ")}
+    for command in made:
+        done = run(prepared, f"{command} --dry-run")
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert run(prepared, "make absent --dry-run").returncode != 0
+
+
+def test_every_command_of_a_workflow_does_its_work(commands, prepared):
+    everything = {command for found in commands.values() for command in found}
+    # staging and prod are given the same commands as dev, which the test above sees.
+    own = {re.sub(r"--env \w+", "--env dev", each) for each in everything if not each.startswith("make ")}
+    assert run(prepared, ".venv/bin/python -m ml_pipeline run --set ApprovalStatus=Rejected").returncode == 0
+    for command in sorted(own, key=lambda each: " deploy " in each):  # a plan of what is there tells nothing
+        done = run(prepared, command)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert (prepared.project / "plan.md").read_text().startswith("### Plan for `demo-dev`: changes")
+    summary = (prepared.project / "summary.md").read_text()
+    assert "### Run " in summary and "| auc |" in summary
+    assert prepared.stacks()["demo-dev-triggers"] == "CREATE_COMPLETE"
+    pipeline = prepared.client("sagemaker").describe_pipeline(PipelineName="demo-dev-train")
+    assert pipeline["PipelineStatus"] == "Active"
