@@ -32,7 +32,8 @@ HOST = "token.actions.githubusercontent.com"
 PROPOSED, BRANCH = f"repo:{REPOSITORY}:pull_request", f"repo:{REPOSITORY}:ref:refs/heads/main"
 ROOT = {"AWS_ACCESS_KEY_ID": "AKIALOCALAWS00000000", "AWS_SECRET_ACCESS_KEY": "local"}
 COMMAND_SECONDS, EXECUTION_SECONDS = 120, 240
-DAY, CHANGED = 86400, 3
+HOUR, DAY = 3600, 86400
+CHANGED = 3  # exit code of `plan`
 # Every option that gives a role a statement more: a key, a secret, a private network. And little to compute.
 SETTINGS = (
     (r"^trials = 4 ", "trials = 2 "),
@@ -53,24 +54,34 @@ SECRET_IS_READ = (
     r"^    plan = training_plan\(best, settings\)$",
     '    secrets.secret("token", settings)\n    plan = training_plan(best, settings)',
 )
-IMPORTED = ("^from ml_pipeline import checkpoints, encoded,", "from ml_pipeline import checkpoints, encoded, secrets,")
+IMPORTED = (
+    "^from ml_pipeline import checkpoints, encoded,",
+    "from ml_pipeline import checkpoints, encoded, secrets,",
+)
 
 
 def token(subject: str, audience: str = "sts.amazonaws.com") -> str:
     """What GitHub gives a job to show; the local AWS does not check its signature."""
     claims = {"iss": f"https://{HOST}", "aud": audience, "sub": subject, "exp": int(time.time()) + 600}
     parts = [{"alg": "RS256", "typ": "JWT"}, claims, {}]
-    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    return ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
+    )
 
 
 @dataclass
 class World:
-    """A generated project and the local AWS that its commands speak to. told: what CI's commands printed."""
+    """A generated project and the local AWS that its commands speak to.
+
+    told: what CI's commands printed. denied, allowed: what was so until the end of the story.
+    """
 
     project: Path
     environment: dict[str, str]
     endpoint: str
     told: dict[str, str] = field(default_factory=dict)
+    denied: list[dict[str, Any]] = field(default_factory=list)
+    allowed: list[dict[str, Any]] = field(default_factory=list)
 
     def client(self, service: str, keys: dict[str, str] = ROOT) -> Any:
         session = boto3.Session(
@@ -93,18 +104,12 @@ class World:
         )
         return as_variables(given["Credentials"])
 
-    def as_service(self, role: str, service: str) -> dict[str, str]:
-        """Keys of a role that trusts services alone: for a moment it trusts the account, too."""
-        iam = self.client("iam")
-        trusted = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
-        account = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
-        opened = trusted | {"Statement": [*trusted["Statement"], account]}
-        iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(opened))
-        given = self.client("sts").assume_role(
-            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{role}", RoleSessionName=service
+    def as_root_assumes(self, role: str) -> dict[str, str]:
+        """Keys of a role that trusts services alone; the account's root is asked for nothing here."""
+        arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
+        return as_variables(
+            self.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
         )
-        iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trusted))
-        return as_variables(given["Credentials"])
 
     def command(self, keys: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
         """A command of the project, typed with these keys."""
@@ -148,7 +153,10 @@ class World:
         deadline = time.monotonic() + EXECUTION_SECONDS
         while time.monotonic() < deadline:
             listed = self.executions()
-            if len(listed) > number and listed[number]["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
+            if len(listed) > number and listed[number]["PipelineExecutionStatus"] not in (
+                "Executing",
+                "Stopping",
+            ):
                 return listed[number]
             time.sleep(0.2)
         raise TimeoutError(f"execution {number} has not ended: {self.executions()}")
@@ -177,16 +185,27 @@ def as_variables(given: dict[str, str]) -> dict[str, str]:
 @contextmanager
 def enforced(project: Path) -> Iterator[World]:
     """A local AWS with --enforce-iam beside the project."""
-    command = [sys.executable, "-m", "local_aws", "--port", "0", "--state", ".local_aws/cloud", "--enforce-iam"]
+    command = [
+        sys.executable,
+        "-m",
+        "local_aws",
+        "--port",
+        "0",
+        "--state",
+        ".local_aws/cloud",
+        "--enforce-iam",
+    ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     kept |= {"LOCAL_AWS_REPEAT_EVENTS_EVERY": "0"}
     with (
         (project / "server.log").open("w") as log,
-        subprocess.Popen(command, cwd=project, env=kept, stdout=subprocess.PIPE, stderr=log, text=True) as server,
+        subprocess.Popen(
+            command, cwd=project, env=kept, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as server,
     ):
         try:
             endpoint = server.stdout.readline().split()[-1]
-            nowhere = {name: os.devnull for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")}
+            nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
             aws = {"AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": REGION}
             path = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
             yield World(project, kept | aws | nowhere | path, endpoint)
@@ -249,6 +268,8 @@ def story(world: World) -> None:
     world.ended(0)
     drift(world)
     world.ended(1)
+    cannot_be_delivered(world)
+    world.denied, world.allowed = world.record("denials"), world.record("allowed")
 
 
 def drift(world: World) -> None:
@@ -260,3 +281,21 @@ def drift(world: World) -> None:
     }
     world.client("cloudwatch").put_metric_data(Namespace="MLPipeline", MetricData=[datum])
     until(lambda: len(world.executions()) > 1)
+
+
+def cannot_be_delivered(world: World) -> None:
+    """SageMaker is busy whenever the schedule tries."""
+    ask(world.endpoint, "faults", {"kind": "throttle", "operation": "StartPipelineExecution", "times": 100})
+    ask(world.endpoint, "clock", {"advance_seconds": 9 * DAY})
+    ask(world.endpoint, "clock", {"advance_seconds": HOUR})
+    until(lambda: "dead-letter queue" in [each["outcome"] for each in deliveries(world)])
+    forget_faults(world)
+
+
+def forget_faults(world: World) -> None:
+    request = urllib.request.Request(f"{world.endpoint}/local-aws/faults", method="DELETE")
+    urllib.request.urlopen(request).close()
+
+
+def deliveries(world: World) -> list[dict[str, Any]]:
+    return ask(world.endpoint, "deliveries")["deliveries"]
