@@ -263,13 +263,38 @@ def story(world: World) -> None:
     world.edit("settings.toml", ('^train = "rate.*?"', 'train = "rate(9 days)"'))
     world.told["planned"] = world.done(plans, "plan", "--env", "dev", code=CHANGED)
     world.told["updated"] = world.done(deploys, "deploy", "--env", "dev", "--ci")
+    change_to_and_fro(world, deploys)
     world.told["planned again"] = world.done(plans, "plan", "--env", "dev")
+    interrupted = {"kind": "interrupt", "job_prefix": "demo-dev-train", "after_log": r"^\[7\]"}
+    ask(world.endpoint, "faults", interrupted)
     ask(world.endpoint, "clock", {"advance_seconds": 9 * DAY})
     world.ended(0)
     drift(world)
     world.ended(1)
     cannot_be_delivered(world)
+    world.done(ROOT, "approve", "1", "--env", "dev")
+    world.done(ROOT, "start", "--env", "dev")
+    world.ended(2)
     world.denied, world.allowed = world.record("denials"), world.record("allowed")
+
+
+def change_to_and_fro(world: World, keys: dict[str, str]) -> None:
+    """The triggers stack with a tag more and without schedule and address, and then as it was."""
+    cloudformation, name = world.client("cloudformation", keys), "demo-dev-triggers"
+    (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    absent = {"TrainSchedule": "", "NotificationEmail": ""}
+    given = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    for values, more in ((given | absent, [{"Key": "CostCenter", "Value": "42"}]), (given, [])):
+        cloudformation.create_change_set(
+            StackName=name,
+            ChangeSetName=f"with-{len(more)}-more",
+            UsePreviousTemplate=True,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+            Tags=[*stack["Tags"], *more],
+            Capabilities=["CAPABILITY_NAMED_IAM"],
+        )
+        cloudformation.execute_change_set(StackName=name, ChangeSetName=f"with-{len(more)}-more")
+        settled(world, name, "update")
 
 
 def drift(world: World) -> None:

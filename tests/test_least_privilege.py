@@ -18,6 +18,7 @@ from least_privilege import ACCOUNT, BRANCH, DAY, PROPOSED, ROOT, World, deliver
 from local_aws.iam import Policies, Policy, Principal, decide, policy
 from started_by_itself import ask
 from templates import INFRA
+from waiting import until
 
 ROLES = {
     "execution": ("foundation.yaml", "ExecutionRole", "demo-dev-execution"),
@@ -148,11 +149,24 @@ def test_the_trigger_role_starts_training_by_the_schedule_and_by_the_rule(world:
 
 
 def test_the_execution_role_runs_every_step(world: World) -> None:
-    first, second = world.executions()[:2]
+    first, second, third = world.executions()[:3]
     steps = ("Process", "Tune", "Train", "Transform", "Evaluate", "Bias", "Gate", "Register")
     assert world.steps(first) == dict.fromkeys(steps, "Succeeded")
     # Within the cool-down: it stops itself, which it may.
     assert second["PipelineExecutionStatus"] == "Stopped"
+    # Against a champion, which an approval has made of the first one's model.
+    assert world.steps(third) == world.steps(first)
+    done = of_role(world.allowed, "execution")
+    assert "sagemaker:DescribeModelPackage" in {each["action"] for each in done}
+    # Train was interrupted, and went on from its checkpoint.
+    restored = [each["resource"] for each in done if each["action"] == "s3:GetObject"]
+    assert any("/checkpoints/" in each for each in restored)
+
+
+def test_people_are_told_of_an_approval_under_the_projects_key(world: World) -> None:
+    rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/demo-dev-model-approved"
+    (told,) = until(lambda: [each for each in deliveries(world) if each["source"] == rule])
+    assert told["outcome"] == "delivered"
 
 
 def attached(world: World, role: str) -> Policies:

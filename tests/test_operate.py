@@ -239,7 +239,10 @@ BAD = [
         "--period must be a date as YYYY",
     ),
     (("upload", "data/none.csv", "--env", "dev"), "data/none.csv: no such file"),
-    (("upload", "README.md", "--env", "dev"), "README.md: the name must end with .csv, .tsv, .txt, .data or .parquet"),
+    (
+        ("upload", "README.md", "--env", "dev"),
+        "README.md: the name must end with .csv, .tsv, .txt, .data or .parquet",
+    ),
     (("start", "--env", "test"), "--env must be one of dev, staging, prod, got 'test'"),
     (("start", "--env", "dev", "--set", "Speed=9"), "--set Speed: no such parameter; known are: RawDataUri"),
     (("start", "--env", "prod"), "there is no pipeline demo-prod-train in account 123456789012, us-east-1"),
