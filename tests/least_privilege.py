@@ -38,8 +38,8 @@ CHANGED = 3  # exit code of `plan`
 SETTINGS = (
     (r"^trials = 4 ", "trials = 2 "),
     ('^early_stopping = "Auto"', 'early_stopping = "Off"'),
-    ("^num_round = 400 ", "num_round = 20 "),
-    ("^checkpoint_rounds = 100 ", "checkpoint_rounds = 5 "),
+    ("^num_round = 400 ", "num_round = 200 "),
+    ("^checkpoint_rounds = 100 ", "checkpoint_rounds = 20 "),
     ("^bootstrap_samples = 200 ", "bootstrap_samples = 20 "),
     ("^attribution_rows = 1000 ", "attribution_rows = 50 "),
     ("^ft_rows = 10000 ", "ft_rows = 500 "),
@@ -265,7 +265,7 @@ def story(world: World) -> None:
     world.told["updated"] = world.done(deploys, "deploy", "--env", "dev", "--ci")
     change_to_and_fro(world, deploys)
     world.told["planned again"] = world.done(plans, "plan", "--env", "dev")
-    interrupted = {"kind": "interrupt", "job_prefix": "demo-dev-train", "after_log": r"^\[7\]"}
+    interrupted = {"kind": "interrupt", "job_prefix": "demo-dev-train", "after_log": r"^\[45\]"}
     ask(world.endpoint, "faults", interrupted)
     ask(world.endpoint, "clock", {"advance_seconds": 9 * DAY})
     world.ended(0)
