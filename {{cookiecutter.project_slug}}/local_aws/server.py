@@ -44,7 +44,7 @@ BY_MOTO = (
     "sts",
     "tagging",
 )
-FAULTS, DENIALS = "/local-aws/faults", "/local-aws/denials"
+FAULTS, DENIALS, ALLOWED = "/local-aws/faults", "/local-aws/denials", "/local-aws/allowed"
 WEB_IDENTITY = b"AssumeRoleWithWebIdentity"
 LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
 CLOCK, DELIVERIES = "/local-aws/clock", "/local-aws/deliveries"
@@ -108,6 +108,8 @@ class Front:
             return self._events(environ, "own")
         if service is None and environ["PATH_INFO"] == DENIALS:
             return self._denials(environ)
+        if service is None and environ["PATH_INFO"] == ALLOWED:
+            return _json(200, {"allowed": self.api.iam.allowed()})
         return _refusal(environ, service)
 
     def _sagemaker(self, environ: dict) -> Response:
@@ -182,9 +184,12 @@ class Front:
         return _json(200, {})
 
     def _denials(self, environ: dict) -> Response:
-        """What was refused so far, oldest first: action, resource, principal, reason. DELETE forgets it."""
+        """What was refused so far, oldest first: action, resource, principal, reason.
+
+        DELETE forgets it, and what was allowed.
+        """
         if environ["REQUEST_METHOD"] == "DELETE":
-            self.api.iam.denials.clear()
+            self.api.iam.forget()
         return _json(200, {"denials": list(self.api.iam.denials)})
 
 
