@@ -16,6 +16,14 @@ Each role has only what this table says; it is made from `infra/*.yaml`. `<Proje
 `<Environment>` such as `prod`; where no region and account are named, they are the stack's own. So that
 `churn-*` means one project alone, no other slug of the account may begin with `churn-`. A permissions
 boundary, a path and a prefix for all roles are Parameters (`settings.toml`, `[deploy.parameters]`)."""
+CLOSING = """\
+The template's tests deploy these roles into the local AWS with `--enforce-iam`. The execution, trigger,
+plan and deploy role do their whole work there, cannot do it without any one statement, and are refused what
+lies outside of it. Not seen there, since the local AWS does not do it: the metrics that SageMaker publishes
+of a job's machine, the network interfaces of jobs in a VPC, grants of a key to the volumes of jobs, the
+pull of AWS's own images, and the push of an image with Docker. The image role and those of CodePipeline are
+only read against their templates. Rights on a subscription are asked for on its topic, as AWS's refusals
+do, though its reference names no resource."""
 # Template, role's logical name, who uses it. Deploy and plan are the same in codepipeline.yaml, a test says.
 ROLES = (
     ("foundation.yaml", "ExecutionRole", "the pipelines and the jobs of their steps"),
@@ -48,7 +56,7 @@ WHEN = {
 def section() -> str:
     """The whole section, heading included."""
     tables = (table(*role) for role in ROLES)
-    return "\n\n".join((HEADING, INTRODUCTION, *tables)) + "\n"
+    return "\n\n".join((HEADING, INTRODUCTION, *tables, CLOSING)) + "\n"
 
 
 def table(file: str, logical: str, user: str) -> str:

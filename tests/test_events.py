@@ -250,15 +250,21 @@ def test_jobs_are_told_with_times_in_milliseconds_and_tags_as_a_map() -> None:
     assert detail == told | times | {"Tags": {"Project": "demo"}}
 
 
-@pytest.mark.parametrize("encrypted", ["alias/aws/sns", "own", "own, let in"])
+@pytest.mark.parametrize(
+    "encrypted",
+    ["alias/aws/sns", "own", "own, let in", "own, let in for this topic", "own, for another"],
+)
 def test_a_topic_takes_only_from_whom_its_policy_and_key_let_in(world: World, encrypted: str) -> None:
     target, kms = mailed(world), world.client("kms")
     policy = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Resource": "*"}
     policy |= {"Action": ["kms:Decrypt", "kms:GenerateDataKey*"]}
+    if "for" in encrypted:
+        topic = target["Arn"] if "this" in encrypted else f"{target['Arn']}-2"
+        policy |= {"Condition": {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}}}
     more = {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [policy]})}
     key = encrypted
     if encrypted != "alias/aws/sns":
-        key = kms.create_key(**(more if "let in" in encrypted else {}))["KeyMetadata"]["KeyId"]
+        key = kms.create_key(**(more if "," in encrypted else {}))["KeyMetadata"]["KeyId"]
     world.client("sns").set_topic_attributes(
         TopicArn=target["Arn"], AttributeName="KmsMasterKeyId", AttributeValue=key
     )

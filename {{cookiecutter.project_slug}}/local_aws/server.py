@@ -6,6 +6,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,7 +22,7 @@ from werkzeug.wrappers import Request, Response
 
 from local_aws import connections, faults, joblog, moto_gaps
 from local_aws.codebuild import Builds
-from local_aws.ecr import LAYERS, PREFIX, Layers, replaced_body
+from local_aws.ecr import PREFIX, Layers, replaced_body
 from local_aws.objects import FileS3
 from local_aws.sagemaker import ApiError, SageMaker
 
@@ -44,10 +45,9 @@ BY_MOTO = (
     "sts",
     "tagging",
 )
-FAULTS, DENIALS = "/local-aws/faults", "/local-aws/denials"
 WEB_IDENTITY = b"AssumeRoleWithWebIdentity"
 LOG_STREAMS = "Logs_20140328.DescribeLogStreams"
-CLOCK, DELIVERIES = "/local-aws/clock", "/local-aws/deliveries"
+OWN = "/local-aws/"  # what no AWS has
 ANSWERED = ("sagemaker", "s3", "cloudformation", "scheduler", *connections.SERVICES, *BY_MOTO)
 
 
@@ -73,42 +73,55 @@ class Front:
         self.connections = connections.Connections(api.account)
         self._stacks: Any = None
         self._lock = threading.Lock()
+        by_itself = dict.fromkeys(("events", "monitoring"), self._started_by_itself)
+        self._services: dict[str, Callable[[dict], Callable]] = {
+            **dict.fromkeys(BY_MOTO, self._moto),
+            **dict.fromkeys(connections.SERVICES, self._connections),
+            **by_itself,
+            "cloudformation": self._cloudformation,
+            "codebuild": self._codebuild,
+            "ecr": self._ecr,
+            "logs": self._logs,
+            "s3": lambda environ: self.s3,
+            "sagemaker": self._sagemaker,
+            "scheduler": partial(self._events, part="scheduler"),
+        }
+        self._own: dict[str, Callable[[dict], Callable]] = {
+            "allowed": lambda environ: _json(200, {"allowed": api.iam.allowed()}),
+            "clock": partial(self._events, part="own"),
+            "deliveries": partial(self._events, part="own"),
+            "denials": self._denials,
+            "faults": self._faults,
+            "layers": lambda environ: self.layers.download(environ["PATH_INFO"]),
+        }
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
         return self._application(environ)(environ, start_response)
 
     def _application(self, environ: dict) -> Callable:
         service = service_of(environ)
-        if service == "sagemaker":
-            return self._sagemaker(environ)
-        if service == "s3":
-            return self.s3
-        if service == "cloudformation":
-            return self._cloudformation(environ)
+        if service in self._services:
+            return self._services[service](environ)
+        own = environ["PATH_INFO"].removeprefix(OWN).partition("/")[0]
+        if service is None and environ["PATH_INFO"].startswith(OWN) and own in self._own:
+            return self._own[own](environ)
+        return _refusal(environ, service)
+
+    def _moto(self, environ: dict) -> Callable:
+        moto_gaps.fill(service_of(environ))
+        return self.moto
+
+    def _started_by_itself(self, environ: dict) -> Callable:
+        self.api.events.install(service_of(environ))
+        return self._moto(environ)
+
+    def _codebuild(self, environ: dict) -> Callable:
+        return self.builds if self.builds.answers(environ) else self._moto(environ)
+
+    def _logs(self, environ: dict) -> Callable:
         if environ.get("HTTP_X_AMZ_TARGET") == LOG_STREAMS:
             self._restore_log(environ)
-        if service == "ecr":
-            return self._ecr(environ)
-        if service == "codebuild" and self.builds.answers(environ):
-            return self.builds
-        if service in connections.SERVICES:
-            return self._connections(environ)
-        if service == "scheduler":
-            return self._events(environ, "scheduler")
-        if service in ("events", "monitoring"):
-            self.api.events.install(service)
-        if service in BY_MOTO:
-            moto_gaps.fill(service)
-            return self.moto
-        if service is None and environ["PATH_INFO"].startswith(LAYERS):
-            return self.layers.download(environ["PATH_INFO"])
-        if service is None and environ["PATH_INFO"] == FAULTS:
-            return self._faults(environ)
-        if service is None and environ["PATH_INFO"] in (CLOCK, DELIVERIES):
-            return self._events(environ, "own")
-        if service is None and environ["PATH_INFO"] == DENIALS:
-            return self._denials(environ)
-        return _refusal(environ, service)
+        return self._moto(environ)
 
     def _sagemaker(self, environ: dict) -> Response:
         prefix, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
@@ -133,8 +146,7 @@ class Front:
                 replaced_body(environ, self.layers.checked_manifest(_request(environ)))
         except ApiError as error:
             return _json_error(400, error.code, error.message)
-        moto_gaps.fill("ecr")
-        return self.moto
+        return self._moto(environ)
 
     def _connections(self, environ: dict) -> Response:
         _, _, region, service, _ = credential_scope(environ)
@@ -182,9 +194,12 @@ class Front:
         return _json(200, {})
 
     def _denials(self, environ: dict) -> Response:
-        """What was refused so far, oldest first: action, resource, principal, reason. DELETE forgets it."""
+        """What was refused so far, oldest first: action, resource, principal, reason.
+
+        DELETE forgets it, and what was allowed.
+        """
         if environ["REQUEST_METHOD"] == "DELETE":
-            self.api.iam.denials.clear()
+            self.api.iam.forget()
         return _json(200, {"denials": list(self.api.iam.denials)})
 
 

@@ -178,6 +178,8 @@ def compiled(settings: Settings) -> str:
             default_bucket=settings.bucket,
             sagemaker_config=config,
         )
+        # The SDK's own asks for all buckets of the account first, and would make this one.
+        session.default_bucket = lambda: settings.bucket
         return train_pipeline(settings, session).definition()
 
 

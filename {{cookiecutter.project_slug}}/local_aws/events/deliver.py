@@ -218,7 +218,10 @@ class Courier:
             self._call("sns", "get_topic_attributes", TopicArn=arn)
 
     def _check_key(self, parcel: Parcel, topic: str) -> None:
-        """A service that publishes to an encrypted topic must be let in by the policy of its key."""
+        """A service that publishes to an encrypted topic must be let in by the policy of its key.
+
+        Of EventBridge that policy sees the topic alone, not the rule and not its account.
+        """
         attributes = self._call("sns", "get_topic_attributes", TopicArn=topic)["Attributes"]
         key = attributes.get("KmsMasterKeyId")
         if not key:
@@ -227,8 +230,10 @@ class Courier:
             message = f"{parcel.service} may not use {key} of {topic}: AWS's own key lets no service in"
             raise Undelivered("KMSAccessDenied", message)
         arn = self._call("kms", "describe_key", KeyId=key)["KeyMetadata"]["Arn"]
+        sender = {} if parcel.service == RULES else parcel.context
+        context = sender | {"kms:EncryptionContext:aws:sns:topicArn": topic}
         for action in ("kms:GenerateDataKey", "kms:Decrypt"):
-            decision = self.api.iam.service_allows(parcel.service, action, arn, parcel.context)
+            decision = self.api.iam.service_allows(parcel.service, action, arn, context)
             _refuse_unless(decision, parcel.service, action, arn)
 
     def _note(self, parcel: Parcel, outcome: str, detail: str) -> None:

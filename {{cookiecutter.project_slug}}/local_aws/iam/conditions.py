@@ -40,7 +40,13 @@ KEYS = {
     for line in lines
     for name in line.split()
 }
-TAG_KEYS = ("aws:principaltag/", "aws:requesttag/", "aws:resourcetag/", "iam:resourcetag/")
+PREFIXES = (
+    "aws:principaltag/",
+    "aws:requesttag/",
+    "aws:resourcetag/",
+    "iam:resourcetag/",
+    "kms:encryptioncontext:",
+)
 # In a context when it holds all the tags of the resource: without, a tag that is absent is one not known.
 TAGS_KNOWN = "local:resourcetags"
 OIDC_CLAIMS = (":aud", ":sub", ":amr", ":azp")
@@ -92,7 +98,7 @@ def _known(key: str, context: Context) -> str:
     lower = key.lower()
     if ":resourcetag/" in lower and lower not in context and TAGS_KNOWN not in context:
         raise NotEvaluated(f"the condition key {key} for this resource")
-    if lower in KEYS or lower.startswith(TAG_KEYS) or (lower.endswith(OIDC_CLAIMS) and "." in lower):
+    if lower in KEYS or lower.startswith(PREFIXES) or (lower.endswith(OIDC_CLAIMS) and "." in lower):
         return lower
     raise NotEvaluated(f"the condition key {key}")
 

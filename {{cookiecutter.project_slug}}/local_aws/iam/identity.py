@@ -1,5 +1,6 @@
-"""What roles and services may do, and the record of what they may not."""
+"""What roles and services may do, and the record of what they did and of what they may not."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from local_aws.iam.policies import Decision, Policies, Principal, decide
 from local_aws.iam.principals import Caller, Identities
 from local_aws.iam.resources import resource_must_allow, resource_policies
 
-KEPT_DENIALS = 1000
+KEPT_DENIALS, KEPT_ALLOWED = 1000, 20000
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Iam:
         self.account, self.region = account, region
         self.identities = Identities(account)
         self.denials: deque[dict] = deque(maxlen=KEPT_DENIALS)
+        self._allowed: dict[tuple[str, ...], dict] = {}
+        self._lock = threading.Lock()
 
     def role_allows(
         self,
@@ -88,8 +91,10 @@ class Iam:
         )
         context = self._about_request(need) | caller.context | need.context
         decision = decide(policies, need.action, need.resource, context, principal)
-        if not decision.allowed:
-            self._record(principal, need, decision)
+        if decision.allowed:
+            self._record_allowed(principal, need, decision, context)
+        else:
+            self.denials.append(_entry(principal, need, decision))
         return decision
 
     def check(self, caller: Caller, needs: Iterable[Need]) -> None:
@@ -115,15 +120,35 @@ class Iam:
         }
         return about | ({"aws:ResourceAccount": parts[4] or self.account} if len(parts) == 6 else {})
 
-    def _record(self, principal: Principal, need: Need, decision: Decision) -> None:
-        self.denials.append(
-            {
-                "time": time.time(),
-                "principal": principal.arn,
-                "action": need.action,
-                "resource": need.resource,
-                "reason": decision.reason,
-                "policy": decision.policy,
-                "statement": decision.statement,
-            }
-        )
+    def _record_allowed(
+        self, principal: Principal, need: Need, decision: Decision, context: Mapping[str, object]
+    ) -> None:
+        """The first of its kind: who, what, on what, and by which statement."""
+        kind = (principal.arn, need.action, need.resource, decision.policy, decision.statement)
+        with self._lock:
+            if kind not in self._allowed and len(self._allowed) < KEPT_ALLOWED:
+                about = {"role": principal.role_arn, "context": dict(context)}
+                self._allowed[kind] = _entry(principal, need, decision) | about
+
+    def allowed(self) -> list[dict]:
+        """What roles, users and services were allowed so far, each kind once, oldest first."""
+        with self._lock:
+            return list(self._allowed.values())
+
+    def forget(self) -> None:
+        """Empties both records."""
+        with self._lock:
+            self._allowed.clear()
+        self.denials.clear()
+
+
+def _entry(principal: Principal, need: Need, decision: Decision) -> dict:
+    return {
+        "time": time.time(),
+        "principal": principal.arn,
+        "action": need.action,
+        "resource": need.resource,
+        "reason": decision.reason,
+        "policy": decision.policy,
+        "statement": decision.statement,
+    }

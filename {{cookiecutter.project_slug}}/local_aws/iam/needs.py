@@ -132,6 +132,7 @@ READ: dict[str, Callable[[Asked, str], str]] = {
     "ids": lambda asked, build: build.partition(":")[0],
     "id": lambda asked, build: build.partition(":")[0],
     "ModelPackageGroupName": _package,
+    "SubscriptionArn": lambda asked, arn: ":".join(arn.split(":")[:6]),
 }
 
 

@@ -91,7 +91,9 @@ ROWS: dict[str, dict[str, str]] = {
         "DeleteTopic GetTopicAttributes SetTopicAttributes Publish Subscribe": "{TopicArn}",
         "ListSubscriptionsByTopic AddPermission RemovePermission ConfirmSubscription": "{TopicArn}",
         "GetDataProtectionPolicy PutDataProtectionPolicy": "{ResourceArn}",
-        "ListTopics ListSubscriptions Unsubscribe GetSubscriptionAttributes SetSubscriptionAttributes": "*",
+        # The reference names no resource for these three; refusals of AWS name the topic.
+        "Unsubscribe GetSubscriptionAttributes SetSubscriptionAttributes": "{SubscriptionArn}",
+        "ListTopics ListSubscriptions": "*",
         "TagResource UntagResource ListTagsForResource": "{ResourceArn}",
     },
     "sqs": {
