@@ -58,6 +58,11 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             'email = "me"',
             "email must be empty or an e-mail address, got 'me' (settings.toml, [triggers])",
         ),
+        (
+            'score = ""',
+            'score = "rate(7 days)"',
+            "score must be empty, since this project has no scoring pipeline, got 'rate(7 days)'",
+        ),
         ("[gate]", "[gates]", "unknown key gates (settings.toml); did you mean gate?"),
         (
             'problem = "binary"',

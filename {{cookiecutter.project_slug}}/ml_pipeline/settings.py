@@ -488,12 +488,13 @@ def _check_between_sections(settings: Settings) -> None:
 
 
 def _check_schedule(section: Schedule) -> None:
-    for key, expression in (("train", section.train), ("score", section.score)):
-        try:
-            if expression:
-                schedule.check(expression)
-        except ValueError as error:
-            _refuse(expression, f"what EventBridge Scheduler takes ({error})", f"schedule.{key}")
+    if section.score:  # what it would start does not exist
+        _refuse(section.score, "empty, since this project has no scoring pipeline", "schedule.score")
+    try:
+        if section.train:
+            schedule.check(section.train)
+    except ValueError as error:
+        _refuse(section.train, f"what EventBridge Scheduler takes ({error})", "schedule.train")
     try:
         schedule.check_timezone(section.timezone)
     except ValueError as error:
