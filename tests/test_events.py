@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -60,14 +60,13 @@ def test_drift_starts_the_pipeline_once_and_again_only_after_it_was_over(world: 
     assert len(world.executions()) == 2
 
 
-@pytest.mark.skipif(shutil.which("aws") is None, reason="the AWS CLI is not installed")
-def test_the_aws_cli_sets_off_the_same(world: World) -> None:
+def test_the_aws_cli_sets_off_the_same(world: World, aws_cli: Path) -> None:
     def aws(*arguments: str) -> dict:
         keys = {"AWS_ACCESS_KEY_ID": "AKIALOCALAWS00000000", "AWS_SECRET_ACCESS_KEY": "local"}
         more = {"AWS_ENDPOINT_URL": world.aws.endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         files = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        command = ["aws", *arguments, "--output", "json"]
+        command = [aws_cli, *arguments, "--output", "json"]
         done = subprocess.run(command, env=kept | keys | more | files, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.stdout.strip() else {}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ml_pipeline import listing, rerun, runs, settings
 from ml_pipeline.cloud import commands as cloud_commands
-from ml_pipeline.cloud import operate_commands
+from ml_pipeline.cloud import operate_commands, options
 from ml_pipeline.errors import InputError
 from ml_pipeline.rerun import Rerun
 
@@ -119,7 +119,7 @@ def _logs_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "execution", nargs="?", metavar="EXECUTION", help="with --env: the execution (default: the newest)"
     )
-    operate_commands.cloud_or_local_options(parser)
+    options.cloud_or_local_options(parser)
     parser.add_argument("--follow", action="store_true", help="with --env: until the step has ended")
 
 
@@ -188,7 +188,7 @@ def _clean(chosen: Namespace) -> int:
 
 def _version_option(parser: ArgumentParser) -> None:
     parser.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
-    operate_commands.cloud_or_local_options(parser)
+    options.cloud_or_local_options(parser)
 
 
 def _approve(chosen: Namespace) -> int:
@@ -275,7 +275,7 @@ GROUPS = {
         Command(
             "doctor",
             "what a run, or an environment, needs: ok, or the remedy",
-            cloud_commands.doctor_options,
+            options.cloud_or_local_options,
             cloud_commands.doctor,
         ),
         Command(
@@ -301,13 +301,13 @@ GROUPS = {
         Command(
             "image",
             "build and push the step image, if ECR does not have it",
-            cloud_commands.environment_options,
+            options.environment_options,
             cloud_commands.image,
         ),
         Command(
             "upsert",
             "create or update the pipeline, if it has changed",
-            cloud_commands.environment_options,
+            options.environment_options,
             cloud_commands.upsert,
         ),
         Command(

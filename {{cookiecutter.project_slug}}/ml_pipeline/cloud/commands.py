@@ -9,15 +9,9 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 
 from ml_pipeline import settings
+from ml_pipeline.cloud.options import cloud_or_local_options, connected, environment_options, in_the_cloud
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
-
-CLOUD = ("dev", "staging", "prod")
-
-
-def environment_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--env", required=True, metavar="ENV", help=", ".join(CLOUD))
-    parser.add_argument("--suffix", default="", metavar="NAME", help="your private copy of dev")
 
 
 def deploy_options(parser: ArgumentParser) -> None:
@@ -48,13 +42,8 @@ def destroy_options(parser: ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def doctor_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--env", metavar="ENV", help=f"an environment in the cloud: {', '.join(CLOUD)}")
-    parser.add_argument("--suffix", default="", metavar="NAME", help="your private copy of dev")
-
-
 def definition_options(parser: ArgumentParser) -> None:
-    doctor_options(parser)
+    cloud_or_local_options(parser)
     parser.add_argument("--account", metavar="ID", help="the account in it; nothing is asked of AWS")
     for option in ("--subnets", "--security-groups"):
         parser.add_argument(option, default="", metavar="IDS", help="of the jobs, with commas between them")
@@ -119,25 +108,9 @@ def definition(chosen: Namespace) -> int:
     return run.definition(replace(wanted, kms_key_arn=chosen.kms_key_arn), chosen.account)
 
 
+@in_the_cloud
 def _in_the_cloud(chosen: Namespace, call: Callable[[Settings, str], int]) -> int:
-    """The exit code; what AWS refuses is told in one line and is 1."""
-    from ml_pipeline.cloud import access
-
-    wanted = access.settings_of(chosen.env, chosen.suffix)
     is_markdown = getattr(chosen, "markdown", False)  # which holds no account, and nothing before its title
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from ml_pipeline.cloud.image import ImageFailed
-    from ml_pipeline.cloud.stacks import StackFailed
-
-    try:
-        with redirect_stdout(sys.stderr if is_markdown else sys.stdout):
-            connected = access.connect(wanted)
-        return call(connected, connected.account)
-    except (StackFailed, ImageFailed, BotoCoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except ClientError as error:
-        refusal = f"AWS refuses {error.operation_name}: {error.response['Error']['Message']}"
-        print(f"error: {refusal}", file=sys.stderr)
-        return 1
+    with redirect_stdout(sys.stderr if is_markdown else sys.stdout):
+        settings = connected(chosen)
+    return call(settings, settings.account)

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 
 from ml_pipeline.cloud import preflight
+from ml_pipeline.errors import CloudError
 from ml_pipeline.settings import Settings
 from ml_pipeline.upsert import PROJECT
 
@@ -24,7 +25,7 @@ ANSWER_SECONDS = 30
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-class ImageFailed(RuntimeError):
+class ImageFailed(CloudError):
     """An image that could not be built or pushed; the message holds the builder's reason."""
 
 

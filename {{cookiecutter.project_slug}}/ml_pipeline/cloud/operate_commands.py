@@ -2,60 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import wraps
-from typing import Any
 
 from ml_pipeline import parameters
-from ml_pipeline.errors import CloudError, InputError
-from ml_pipeline.settings import Settings
-
-
-def env_option(parser: ArgumentParser, meaning: str = "the environment: dev, staging or prod") -> None:
-    parser.add_argument("--env", required=True, metavar="ENV", help=meaning)
-    suffix_option(parser)
-
-
-def suffix_option(parser: ArgumentParser) -> None:
-    parser.add_argument("--suffix", default="", metavar="NAME", help="a private copy of dev")
-
-
-def cloud_or_local_options(parser: ArgumentParser) -> None:
-    """Options of a command that works on the local AWS without --env."""
-    parser.add_argument("--env", metavar="ENV", help="in the cloud: dev, staging or prod (default: local)")
-    suffix_option(parser)
-
-
-def connected(chosen: Namespace) -> Settings:
-    """Settings of the environment, after account, region and endpoint were printed and checked."""
-    from ml_pipeline.cloud import access
-
-    return access.connect(access.settings_of(chosen.env, chosen.suffix))
-
-
-def in_the_cloud(call: Callable[..., int]) -> Callable[..., int]:
-    """The call, with what AWS refuses told in one line; then the exit code is 1."""
-
-    @wraps(call)
-    def called(*given: Any) -> int:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            return call(*given)
-        except (CloudError, BotoCoreError) as error:
-            return _failed(str(error))
-        except ClientError as error:
-            return _failed(f"AWS refuses {error.operation_name}: {error.response['Error']['Message']}")
-
-    return called
-
-
-def _failed(reason: str) -> int:
-    print(f"error: {reason}", file=sys.stderr)
-    return 1
+from ml_pipeline.cloud.options import connected, environment_options, in_the_cloud
+from ml_pipeline.errors import InputError
 
 
 def upload_options(parser: ArgumentParser) -> None:
@@ -64,7 +16,7 @@ def upload_options(parser: ArgumentParser) -> None:
         "trains on the newest complete period."
     )
     parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
-    env_option(parser)
+    environment_options(parser)
     parser.add_argument("--period", metavar="YYYY-MM-DD", help="what the data are of (default: today, UTC)")
     parser.add_argument("--replace", action="store_true", help="take the place of a period that is complete")
 
@@ -89,7 +41,7 @@ def upload(chosen: Namespace) -> int:
 
 def start_options(parser: ArgumentParser) -> None:
     parser.description = "Starts the deployed training pipeline; tells first what that will take and cost."
-    env_option(parser)
+    environment_options(parser)
     set_option(parser)
 
 
@@ -127,7 +79,7 @@ def _execution_argument(parser: ArgumentParser, default: str) -> None:
 
 def status_options(parser: ArgumentParser) -> None:
     _execution_argument(parser, "the newest")
-    env_option(parser)
+    environment_options(parser)
     parser.add_argument("--follow", action="store_true", help="until it has ended")
 
 
@@ -143,7 +95,7 @@ def status(chosen: Namespace) -> int:
 def stop_options(parser: ArgumentParser) -> None:
     parser.description = "Stops an execution and the tuning, transform and processing jobs that it started."
     parser.add_argument("execution", metavar="EXECUTION", help="its id or the beginning of it")
-    env_option(parser)
+    environment_options(parser)
 
 
 @in_the_cloud
@@ -158,7 +110,7 @@ def stop(chosen: Namespace) -> int:
 def fetch_options(parser: ArgumentParser) -> None:
     parser.description = "Fills runs/<execution id>/ from the cloud, as `run` fills it, with the report."
     parser.add_argument("execution", metavar="EXECUTION", help="its id or the beginning of it")
-    env_option(parser)
+    environment_options(parser)
 
 
 @in_the_cloud
@@ -217,7 +169,7 @@ def smoke_options(parser: ArgumentParser) -> None:
         "Runs the training pipeline once in the cloud with the sample data on the smallest machines, and the "
         "same on the local AWS; tells what it cost, and writes down where the two AWS differ."
     )
-    env_option(parser)
+    environment_options(parser)
 
 
 @in_the_cloud

@@ -13,7 +13,7 @@ import boto3
 import yaml
 from botocore.exceptions import ClientError
 
-from ml_pipeline.errors import InputError
+from ml_pipeline.errors import CloudError, InputError
 from ml_pipeline.local import PROJECT
 
 INFRA = PROJECT / "infra"
@@ -37,7 +37,7 @@ REMEDIES = {
 }
 
 
-class StackFailed(RuntimeError):
+class StackFailed(CloudError):
     """A change that CloudFormation could not make; the message holds its own reasons."""
 
 
