@@ -1,4 +1,4 @@
-"""What the commands of the cloud share: options that name an environment, and how a refusal of AWS is told."""
+"""What the commands of the cloud share: options that name an environment, how a refusal of AWS is told."""
 
 from __future__ import annotations
 
