@@ -18,6 +18,10 @@ from ml_pipeline.settings import Settings
 ENDED = ("Succeeded", "Failed", "Stopped")
 SHOWN = 5  # newest executions that a message lists
 LOCAL_POLL_SECONDS, CLOUD_POLL_SECONDS = 0.25, 2.0
+POLL_GROWTH, LONGEST_POLL = (
+    1.1,
+    4,
+)  # while nothing changes, up to so many times as long: a look costs CPU time
 # List operation, member of its answer, member that is the name, operation that stops one: of each kind of job
 # that a step starts and that does not end with it.
 CHILDREN = (
@@ -100,6 +104,7 @@ def start(name: str, values: dict[str, str], more: dict[str, Any], client: Any =
 def watched(arn: str, names: list[str], settings: Settings, poll_seconds: float) -> str:
     """Status that the execution ended with; shows its steps until then."""
     client, texts = boto3.client("sagemaker"), {}
+    seen, pause = None, poll_seconds
     before = [
         kept_line(ran.step, f"of run {ran.execution_id}: {one_line(ran, settings)}") for ran in kept(arn)
     ]
@@ -114,7 +119,10 @@ def watched(arn: str, names: list[str], settings: Settings, poll_seconds: float)
             show([*before, *(line(ran.step, texts.get(ran.step["StepName"], "")) for ran in found)])
             if now in ENDED:
                 return now
-            time.sleep(poll_seconds)
+            states = [ran.step["StepStatus"] for ran in found]
+            pause = min(pause * POLL_GROWTH, poll_seconds * LONGEST_POLL) if states == seen else poll_seconds
+            seen = states
+            time.sleep(pause)
 
 
 def stopped(arn: str, poll_seconds: float) -> str:
