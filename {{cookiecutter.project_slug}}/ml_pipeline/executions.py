@@ -21,7 +21,7 @@ LOCAL_POLL_SECONDS, CLOUD_POLL_SECONDS = 0.25, 2.0
 POLL_GROWTH, LONGEST_POLL = (
     1.1,
     4,
-)  # while nothing changes, up to so many times as long: a look costs CPU time
+)  # up to so many times as long while nothing changes
 # List operation, member of its answer, member that is the name, operation that stops one: of each kind of job
 # that a step starts and that does not end with it.
 CHILDREN = (
