@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import boto3
 import pytest
 from botocore.stub import Stubber
 
 from ml_pipeline.cloud import access
 from ml_pipeline.errors import InputError
+
+
+@pytest.fixture
+def sts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    """STS that answers what it is told to."""
+    client = boto3.client("sts", "eu-west-1", aws_access_key_id="A", aws_secret_access_key="b")
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: client)
+    with Stubber(client) as stub:
+        yield stub
 
 
 @pytest.mark.parametrize(
@@ -19,23 +30,17 @@ from ml_pipeline.errors import InputError
         ("SignatureDoesNotMatch", "AWS does not accept the credentials"),
     ],
 )
-def test_credentials_that_aws_refuses_are_bad_input(code, sentence):
-    client = boto3.client("sts", "eu-west-1", aws_access_key_id="A", aws_secret_access_key="b")
-    with Stubber(client) as stub, pytest.raises(InputError, match=sentence):
-        stub.add_client_error("get_caller_identity", code, "The security token included is expired")
-        access._identity(client)
+def test_credentials_that_aws_refuses_are_bad_input(sts, code, sentence):
+    sts.add_client_error("get_caller_identity", code, "The security token included is expired")
+    with pytest.raises(InputError, match=sentence):
+        access._identity("eu-west-1")
 
 
-def test_credentials_that_aws_accepts_tell_whose_they_are():
-    client = boto3.client("sts", "eu-west-1", aws_access_key_id="A", aws_secret_access_key="b")
-    answer = {
-        "Account": "123456789012",
-        "Arn": "arn:aws:iam::123456789012:user/ana",
-        "UserId": "AIDAANAANAANAANA",
-    }
-    with Stubber(client) as stub:
-        stub.add_response("get_caller_identity", answer)
-        assert access._identity(client)["Account"] == "123456789012"
+def test_credentials_that_aws_accepts_tell_whose_they_are(sts):
+    arn = "arn:aws:iam::123456789012:user/ana"
+    answer = {"Account": "123456789012", "Arn": arn, "UserId": "AIDAANAANAANAANA"}
+    sts.add_response("get_caller_identity", answer)
+    assert access._identity("eu-west-1")["Arn"] == arn
 
 
 @pytest.mark.parametrize(
