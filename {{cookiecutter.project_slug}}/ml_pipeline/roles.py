@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -36,8 +35,6 @@ DECORATED = re.compile(
     r"[-+]?[$€£]? ?\d{1,3}([,' ]\d{3})+(\.\d+)?|[$€£] ?[\d.,]+|[\d.,]+ ?[%$€£kKmM]|-?\d+,\d+"
 )
 PANDAS_INDEX_NAME = re.compile(r"Unnamed: \d+")
-
-Problem = Literal["binary", "multiclass", "regression"]
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,6 @@ class Principal:
     service: str = ""
     federated: str = ""
 
-    @property
-    def is_user(self) -> bool:
-        return ":user/" in self.arn
-
     def named_by(self, element: object) -> int:
         """How a Principal element means this one: NOBODY, its ACCOUNT, its ROLE (or everybody), it SELF."""
         if element == "*":

@@ -57,10 +57,6 @@ class Identities:
         roles = list(iam_backends[self.account][PARTITION].roles.values())
         return next((role for role in roles if role.arn == arn), None)
 
-    def role_named(self, name: str) -> Role | None:
-        roles = list(iam_backends[self.account][PARTITION].roles.values())
-        return next((role for role in roles if role.name == name), None)
-
     def role_caller(self, arn: str, session_name: str, session_policy: str | None = None) -> Caller:
         """A session of the role; of one that is no more, it has no policies."""
         role, name = self.role(arn), arn.rsplit("/", 1)[-1]

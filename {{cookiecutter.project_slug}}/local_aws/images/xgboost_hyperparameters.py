@@ -86,7 +86,6 @@ def text(value: str) -> str:
     return value
 
 
-FLAG = Number(int, 0, 1)
 COUNT, NATURAL = Number(int, 1), Number(int, 0)
 FRACTION = Number(float, 0, 1)
 RATE = Number(float, 0, 1, open="low")
