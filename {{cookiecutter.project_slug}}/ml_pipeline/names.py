@@ -45,3 +45,5 @@ OBJECTIVE_METRICS = {
     **dict.fromkeys(("error", "logloss", "mae", "mape", "merror", "mlogloss", "mphe", "mse"), False),
     **dict.fromkeys(("poisson-nloglik", "rmse", "rmsle", "gamma-nloglik", "tweedie-nloglik"), False),
 }
+# What the scoring pipeline measures of a column against its baseline, and of the ranking of attributions.
+DRIFT_STATISTICS = ("psi", "ks", "chi_squared", "l_infinity", "missing", "unknown", "ndcg")

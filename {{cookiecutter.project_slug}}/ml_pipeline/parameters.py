@@ -1,4 +1,4 @@
-"""What an execution of the training pipeline can be started with; `run --set Name=value` takes the same."""
+"""What an execution of a pipeline can be started with; `run --set Name=value` takes the same."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def train_parameters(bucket: str) -> tuple[Parameter, ...]:
             "ApprovalStatus", "PendingManualApproval", ("PendingManualApproval", "Approved", "Rejected")
         ),
     )
+
+
+def score_parameters() -> tuple[Parameter, ...]:
+    return Parameter("Period", "auto"), Parameter("TriggerReason", "manual")
 
 
 def check(values: dict[str, str], parameters: tuple[Parameter, ...]) -> None:

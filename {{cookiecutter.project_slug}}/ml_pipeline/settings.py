@@ -15,6 +15,7 @@ from ml_pipeline import schedule
 from ml_pipeline.errors import InputError
 from ml_pipeline.names import (
     BETTER_HIGH,
+    DRIFT_STATISTICS,
     HYPERPARAMETERS,
     OBJECTIVE_METRICS,
     POST_TRAINING_BIAS,
@@ -199,6 +200,15 @@ class Triggers:
 
 
 @dataclass(frozen=True)
+class Monitor:
+    false_alarm_rate: Annotated[float, Between(0.0001, 0.5)]
+    smallest_shift: Fraction
+    categorical_method: Literal["ChiSquared", "LInfinity"]
+    feature_metrics: bool
+    thresholds: Mapping[str, Annotated[float, Between(0.0, 1e9)]]
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of settings.toml for one environment; what steps get as their constants."""
 
@@ -217,6 +227,7 @@ class Settings:
     network: Network
     schedule: Schedule
     triggers: Triggers
+    monitor: Monitor
     tags: Mapping[str, str]
     secrets: Mapping[str, SecretArn]
     prices: Mapping[str, Annotated[float, Between(0, 1000)]] = field(default_factory=dict)
@@ -471,6 +482,7 @@ def _check_between_sections(settings: Settings) -> None:
     for metric, (low, high) in settings.gate.bias.items():
         if low > high:
             _refuse([low, high], "[lowest, highest]", f"gate.bias.{metric}")
+    _refuse_unknown(settings.monitor.thresholds, DRIFT_STATISTICS, "monitor.thresholds")
     _refuse_unknown(settings.gate.bias, (*PRE_TRAINING_BIAS, *POST_TRAINING_BIAS), "gate.bias")
     if settings.gate.metric and settings.gate.metric not in BETTER_HIGH[data.problem]:
         known = ", ".join(BETTER_HIGH[data.problem])

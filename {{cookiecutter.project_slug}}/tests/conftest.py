@@ -18,6 +18,7 @@ from ml_pipeline.settings import (
     Deploy,
     Evaluate,
     Gate,
+    Monitor,
     Network,
     Project,
     Schedule,
@@ -97,6 +98,13 @@ SETTINGS = Settings(
     network=Network(vpc_only=False),
     schedule=Schedule(train="", score="", timezone="UTC", flexible_minutes=0),
     triggers=Triggers(cool_down_hours=24.0, email=""),
+    monitor=Monitor(
+        false_alarm_rate=0.01,
+        smallest_shift=0.02,
+        categorical_method="ChiSquared",
+        feature_metrics=False,
+        thresholds={},
+    ),
     tags={},
     secrets={},
 )
