@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sagemaker.core.helper.session_helper import Session
@@ -10,22 +10,13 @@ from sagemaker.core.remote_function import CheckpointLocation
 from sagemaker.core.workflow.conditions import ConditionEquals
 from sagemaker.core.workflow.execution_variables import ExecutionVariables
 from sagemaker.core.workflow.functions import Join
-from sagemaker.core.workflow.parameters import ParameterString
 from sagemaker.core.workflow.pipeline_definition_config import PipelineDefinitionConfig
 from sagemaker.mlops.workflow.condition_step import ConditionStep
 from sagemaker.mlops.workflow.fail_step import FailStep
-from sagemaker.mlops.workflow.function_step import step
 from sagemaker.mlops.workflow.pipeline import Pipeline
-from sagemaker.mlops.workflow.retry import (
-    SageMakerJobExceptionTypeEnum,
-    SageMakerJobStepRetryPolicy,
-    StepExceptionTypeEnum,
-    StepRetryPolicy,
-)
 
-from ml_pipeline import isolation
+from ml_pipeline import boxes
 from ml_pipeline.parameters import train_parameters
-from ml_pipeline.record import recorded
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps.bias import bias
 from ml_pipeline.steps.evaluate import evaluate
@@ -38,16 +29,9 @@ from ml_pipeline.steps.tune import tune
 
 def train_pipeline(settings: Settings, session: Session) -> Pipeline:
     """Process -> Tune -> Train -> Transform -> Evaluate -> Bias -> Gate -> Register, or Rejected."""
-    parameters = {
-        p.name: ParameterString(p.name, default_value=p.default, enum_values=list(p.allowed) or None)
-        for p in train_parameters(settings.bucket)
-    }
+    parameters = boxes.pipeline_parameters(train_parameters(settings.bucket))
     execution = ExecutionVariables.PIPELINE_EXECUTION_ID
-
-    def box(function: Callable[..., dict[str, Any]], **options: Any) -> Callable[..., Any]:
-        options = _machine(settings, function.__name__) | options
-        options |= isolation.function_step(settings, options["instance_type"])
-        return step(**options)(recorded(function))
+    box = partial(boxes.box, settings=settings)
 
     processed = box(process)(parameters["RawDataUri"], parameters["TriggerReason"], execution, settings)
     tuned = box(tune)(processed["xgboost_uri"], processed["feature_spec_uri"], execution, settings)
@@ -59,7 +43,14 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
         execution,
         settings,
     )
-    transformed = box(transform)(trained["model_uri"], processed["transform_input_uri"], execution, settings)
+    transformed = box(transform)(
+        trained["model_uri"],
+        settings.image_uri,
+        processed["transform_input_uri"],
+        len(settings.data.ids) + 1,  # ids and label pass by the model
+        execution,
+        settings,
+    )
     measured = evaluated = box(evaluate)(
         processed["splits_uri"],
         processed["encoded_uri"],
@@ -68,7 +59,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
         execution,
         settings,
     )
-    boxes = [processed, tuned, trained, transformed, evaluated]
+    steps = [processed, tuned, trained, transformed, evaluated]
     if settings.data.facets:
         measured = box(bias)(
             processed["splits_uri"],
@@ -78,7 +69,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
             execution,
             settings,
         )
-        boxes.append(measured)
+        steps.append(measured)
     registered = box(register)(
         trained["model_uri"],
         tuned["best"],
@@ -113,7 +104,7 @@ def train_pipeline(settings: Settings, session: Session) -> Pipeline:
     return Pipeline(
         name=f"{settings.prefix}-train",
         parameters=list(parameters.values()),
-        steps=[*boxes, gate],
+        steps=[*steps, gate],
         sagemaker_session=session,
         pipeline_experiment_config=None,  # SageMaker Experiments asks for rights that the role has not
         pipeline_definition_config=PipelineDefinitionConfig(use_custom_job_prefix=True),
@@ -136,23 +127,6 @@ class ExecutionCheckpoints(CheckpointLocation):
         return CheckpointLocation, (self._literal_uri,)
 
 
-def _machine(settings: Settings, name: str) -> dict[str, Any]:
-    """Arguments of `step` that every box has."""
-    tags = {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
-    return {
-        "name": name.capitalize(),
-        "job_name_prefix": f"{settings.prefix}-{name}",
-        "image_uri": settings.image_uri,
-        "role": settings.role_arn,
-        "instance_type": settings.compute.instance_type,
-        "volume_size": settings.compute.volume_gb,
-        "max_runtime_in_seconds": settings.compute.max_runtime_seconds,
-        "keep_alive_period_in_seconds": None,
-        "tags": [{"Key": key, "Value": value} for key, value in tags.items()],
-        "retry_policies": _retries(),
-    }
-
-
 def _spot(settings: Settings) -> dict[str, Any]:
     train = settings.train
     wait = {"max_wait_time_in_seconds": train.max_wait_seconds} if train.spot else {}
@@ -162,20 +136,3 @@ def _spot(settings: Settings) -> dict[str, Any]:
         "use_spot_instances": train.spot,
         **wait,
     }
-
-
-def _retries() -> list[Any]:
-    """Retries of what is not the step's own fault: throttling, a service error, no capacity."""
-    times = {"interval_seconds": 10, "backoff_rate": 2.0, "max_attempts": 4}
-    return [
-        StepRetryPolicy(
-            exception_types=[StepExceptionTypeEnum.SERVICE_FAULT, StepExceptionTypeEnum.THROTTLING], **times
-        ),
-        SageMakerJobStepRetryPolicy(
-            exception_types=[
-                SageMakerJobExceptionTypeEnum.INTERNAL_ERROR,
-                SageMakerJobExceptionTypeEnum.CAPACITY_ERROR,
-            ],
-            **times,
-        ),
-    ]

@@ -15,7 +15,12 @@ MAX_SECONDS = 24 * 3600  # a transform job has no limit of its own
 
 
 def transform(
-    model_uri: str, transform_input_uri: str, execution_id: str, settings: Settings
+    model_uri: str,
+    image_uri: str,
+    transform_input_uri: str,
+    passed_columns: int,
+    execution_id: str,
+    settings: Settings,
 ) -> dict[str, Any]:
     """Predictions for the header-less CSV at transform_input_uri: its columns, then the model's outputs.
 
@@ -23,8 +28,8 @@ def transform(
     """
     name = f"{settings.prefix}-transform-{execution_id}"
     output_uri = settings.uri(execution_id, "transform")
-    with _model(name, model_uri, execution_id, settings):
-        request = transform_request(name, transform_input_uri, output_uri, settings)
+    with _model(name, model_uri, image_uri, execution_id, settings):
+        request = transform_request(name, transform_input_uri, output_uri, passed_columns, settings)
         job = jobs.run("transform", name, request | {"Tags": jobs.tags(settings, execution_id)}, MAX_SECONDS)
     seconds = (job["TransformEndTime"] - job["TransformStartTime"]).total_seconds()
     predictions_uri = f"{output_uri}/{transform_input_uri.rpartition('/')[2]}.out"
@@ -33,9 +38,10 @@ def transform(
     return {"summary": summary, "predictions_uri": predictions_uri}
 
 
-def transform_request(model: str, input_uri: str, output_uri: str, settings: Settings) -> dict[str, Any]:
+def transform_request(
+    model: str, input_uri: str, output_uri: str, passed_columns: int, settings: Settings
+) -> dict[str, Any]:
     """CreateTransformJob request without its name: ids and label pass by the model and join its answer."""
-    kept = len(settings.data.ids) + 1
     return {
         "ModelName": model,
         "MaxConcurrentTransforms": settings.transform.max_concurrent,
@@ -53,18 +59,20 @@ def transform_request(model: str, input_uri: str, output_uri: str, settings: Set
             "InstanceCount": settings.transform.instance_count,
             **isolation.volume_key(settings, settings.transform.instance_type),
         },
-        "DataProcessing": {"InputFilter": f"$[{kept}:]", "JoinSource": "Input"},
+        "DataProcessing": {"InputFilter": f"$[{passed_columns}:]", "JoinSource": "Input"},
     }
 
 
 @contextmanager
-def _model(name: str, model_uri: str, execution_id: str, settings: Settings) -> Iterator[None]:
+def _model(
+    name: str, model_uri: str, image_uri: str, execution_id: str, settings: Settings
+) -> Iterator[None]:
     """A SageMaker model for as long as the transform job needs it."""
     client = boto3.client("sagemaker")
     if not client.list_models(NameContains=name)["Models"]:
         client.create_model(
             ModelName=name,
-            PrimaryContainer={"Image": settings.image_uri, "ModelDataUrl": model_uri},
+            PrimaryContainer={"Image": image_uri, "ModelDataUrl": model_uri},
             ExecutionRoleArn=settings.role_arn,
             Tags=jobs.tags(settings, execution_id),
             **isolation.model(settings),
