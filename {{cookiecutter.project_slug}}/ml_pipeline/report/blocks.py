@@ -10,7 +10,10 @@ NOT_REACHED, KEPT = "not reached", "kept"  # what becomes of a step that did not
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table. tone: good, bad or quiet. fill: 0 to 1, how dark its background is."""
+    """A cell of a table. tone: good, bad or quiet; whole: its text stays on one line.
+
+    fill: 0 to 1, how dark its background is.
+    """
 
     text: str
     tone: str = ""
@@ -50,6 +53,14 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Key:
+    """What the colours of the figures below mean: (base, now or moved; words)."""
+
+    kind: ClassVar[str] = "key"
+    colours: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Facts:
     """Names with their values."""
 
@@ -69,6 +80,14 @@ class Points:
 
     kind: ClassVar[str] = "points"
     points: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Links:
+    """(text, address relative to the page) of other pages."""
+
+    kind: ClassVar[str] = "links"
+    links: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from html import escape
 from typing import TypeAlias
 
 VOID = ("input", "link", "meta")  # have no end tag
-Child: TypeAlias = "str | None | Iterable[Child]"
+Child: TypeAlias = "str | Iterable[Child] | None"
 Value: TypeAlias = "str | int | bool | None"
 
 

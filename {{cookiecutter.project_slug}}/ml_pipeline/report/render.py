@@ -17,7 +17,11 @@ HERE = Path(__file__).parent
 TONE_MARKS = {"good": "✓", "bad": "✗"}
 MARKS = {"Succeeded": "✓", "Failed": "✗", "Stopped": "■", blocks.NOT_REACHED: NONE, blocks.KEPT: "✓"}
 TONES = {"Succeeded": "good", "Failed": "bad", blocks.KEPT: "good"}
-TOLD_COLUMNS = (3, 4)  # of a table whose last column is a sentence, which a phone shows below the others
+TOLD = {
+    3: "told",
+    4: "told",
+    5: "told five",
+}  # by columns: of a table whose last column is a sentence, which a phone shows below the others
 
 
 def write(path: Path, page: blocks.Page) -> Path:
@@ -78,9 +82,7 @@ def _main(page: blocks.Page) -> Html:
 
 def _tile(name: str, value: str, note: str) -> Html:
     told = [" ", element("span", note, class_="note")] if note else []
-    return element(
-        "div", element("dt", name), element("dd", element("span", value, class_="value"), *told)
-    )
+    return element("div", element("dt", name), element("dd", element("span", value, class_="value"), *told))
 
 
 def _section(section: blocks.Section) -> Html:
@@ -98,7 +100,7 @@ def drawn(found: list[Any], level: int) -> Html:
 
 
 def _table(block: blocks.Table, level: int = 0) -> Html:
-    told = len(block.columns) - 1 in block.words and len(block.columns) in TOLD_COLUMNS
+    told = TOLD.get(len(block.columns)) if len(block.columns) - 1 in block.words else None
     numbers = [place not in block.words for place in range(len(block.columns))]
     head = [
         _column(name, "n" if number else None) for name, number in zip(block.columns, numbers, strict=True)
@@ -107,7 +109,7 @@ def _table(block: blocks.Table, level: int = 0) -> Html:
         element("tr", [_cell(*each) for each in zip(row, numbers, range(len(row)), strict=True)], role="row")
         for row in block.rows
     ]
-    return _scrolled(block.caption, element("span", block.caption), head, rows, "told" if told else None)
+    return _scrolled(block.caption, element("span", block.caption), head, rows, told)
 
 
 def _scrolled(label: str, caption: str, head: list[Html], rows: list[Html], kind: str | None) -> Html:
@@ -157,6 +159,10 @@ def _figures(block: blocks.Figures, level: int) -> Html:
     return element("div", [_figure(each, level) for each in block.figures], class_=kind)
 
 
+def _key(block: blocks.Key, level: int) -> Html:
+    return element("ul", [element("li", text, class_=kind) for kind, text in block.colours], class_="key")
+
+
 def _facts(block: blocks.Facts, level: int) -> Html:
     pairs = [element("div", element("dt", name), element("dd", value)) for name, value in block.facts]
     return element("dl", pairs, class_="pairs")
@@ -164,6 +170,11 @@ def _facts(block: blocks.Facts, level: int) -> Html:
 
 def _points(block: blocks.Points, level: int) -> Html:
     items = [element("li", element("strong", f"{head}."), " ", text) for head, text in block.points]
+    return element("ul", items, class_="points")
+
+
+def _links(block: blocks.Links, level: int) -> Html:
+    items = [element("li", element("a", text, href=address)) for text, address in block.links]
     return element("ul", items, class_="points")
 
 
@@ -252,8 +263,10 @@ DRAWN: dict[str, Drawn] = {
     "table": _table,
     "figure": _figure,
     "figures": _figures,
+    "key": _key,
     "facts": _facts,
     "points": _points,
+    "links": _links,
     "text": lambda block, level: element("p", block.text),
     "heading": lambda block, level: element(f"h{level}", block.text),
     "listing": _listing,
