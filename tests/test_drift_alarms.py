@@ -97,7 +97,7 @@ class Deployed:
             now = client.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"]
             return None if now in ("Executing", "Stopping") else now
 
-        return until(ended, 240)
+        return until(ended)
 
     def scored(
         self, rows: Rows, labels: Rows | None = None, status: str = "Succeeded"
@@ -233,7 +233,7 @@ def test_another_rule_of_approval_rings_quality_drop_alone(deployed):
 
 
 def test_bias_alone_rings_bias_drift_alone(deployed):
-    """The model does not see sex: were women those with most debt, all columns and scores would be the same."""
+    """The model does not see sex: women with the most debt change no column and no score."""
     rows = world(26)
     places = sorted(range(ROWS), key=lambda place: -float(rows[place]["debt_ratio"] or 0))
     women = sum(row["sex"] == "female" for row in rows)

@@ -1,4 +1,4 @@
-"""`make drift-demo`, as a user types it: three quiet weeks, one that drifts and is learned from, a quiet one."""
+"""`make drift-demo`, as a user types it: three quiet weeks, one that drifts, a quiet one."""
 
 from __future__ import annotations
 
