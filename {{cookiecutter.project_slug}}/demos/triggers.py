@@ -55,9 +55,11 @@ class World:
         self.say(what)
 
     def advance_to_schedule(self) -> None:
-        """Hour by hour, until EventBridge Scheduler starts something."""
+        """Hour by hour, until EventBridge Scheduler starts a training."""
+        schedule = f"/{self.prefix}-train"  # that of scoring may be due before, and finds nothing to score
         for _ in range(LONGEST_WAIT_HOURS):
-            if self._clock({"advance_seconds": HOUR})["deliveries"]:
+            delivered = self._clock({"advance_seconds": HOUR})["deliveries"]
+            if any(each["source"].endswith(schedule) for each in delivered):
                 return self.say("the schedule is due")
         raise RuntimeError(f"nothing was scheduled in {LONGEST_WAIT_HOURS} hours (settings.toml, [schedule])")
 
