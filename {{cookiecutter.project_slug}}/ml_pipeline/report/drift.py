@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_pipeline.errors import InputError
-from ml_pipeline.report import advice, drift_sections, render
+from ml_pipeline.report import advice, drift_sections, measured, render
 from ml_pipeline.report.blocks import Links, Page, Points, Section, Text
 from ml_pipeline.report.measured import ROLL_UPS, Measured, Streak
-from ml_pipeline.report.words import ended, listed, metric, plural, upper
+from ml_pipeline.report.words import ended, listed, metric, plural, short, upper
 
 DOCUMENT, NAME = "drift.json", "report.html"
 NAMED = 3  # columns in the headline
@@ -112,13 +112,13 @@ def verdict(found: Measured) -> tuple[str, list[str]]:
 
 
 def _broken_headline(found: Measured) -> str:
-    columns = list(dict.fromkeys(each["feature_name"] for each in found["broken"]))
+    columns = list(dict.fromkeys(short(each["feature_name"], measured.NAME) for each in found["broken"]))
     named = listed(columns) if len(columns) <= NAMED else plural(len(columns), "column")
     return f"Broken data: {named}" if named else "Broken data"
 
 
 def _drifted(found: Measured) -> list[str]:
-    names = [feature["name"] for feature in found.moved]
+    names = [short(feature["name"], measured.NAME) for feature in found.moved]
     parts = names if len(names) <= NAMED else [plural(len(names), "feature")]
     if found.moved_predictions:
         parts = [*parts, "the predictions"]

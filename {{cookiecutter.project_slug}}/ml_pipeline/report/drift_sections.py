@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_pipeline.report import bias, measured, shapes
 from ml_pipeline.report.blocks import Cell, Figure, Figures, Heading, Key, More, Section, Table, Text
-from ml_pipeline.report.measured import OVER, ROLL_UPS, Measured
+from ml_pipeline.report.measured import NAME, OVER, ROLL_UPS, Measured
 from ml_pipeline.report.words import (
     METRICS,
     NONE,
@@ -18,6 +18,7 @@ from ml_pipeline.report.words import (
     number,
     plural,
     share,
+    short,
     upper,
 )
 
@@ -44,7 +45,9 @@ def features(found: Measured) -> Section | None:
         drawn = _figures(rest[:DRAWN], found, "feature")
         head = f"{plural(len(rest), 'more feature')}"
         blocks.append(More(f"{head}, {DRAWN} of them drawn" if len(rest) > DRAWN else head, [drawn]))
-    blocks.append(More("All statistics of all features, with their bounds", [_statistics(found.features)]))
+    blocks.append(
+        More("All statistics of all features, with their bounds", [_statistics(found.features, "feature")])
+    )
     blocks.append(More("What the statistics are", [_glossary(found.features)]))
     return Section("features", "Features", _features_finding(found), blocks)
 
@@ -55,8 +58,10 @@ def _features_finding(found: Measured) -> str:
     count, total = len(found.moved), len(found.features)
     if not count:
         return f"None of the {plural(total, 'feature')} has drifted."
-    first = [f"{each['name']} ({found.feature_streak(each).told()})" for each in found.moved[:FIRST]]
-    more = f" and {count - FIRST} more" if count > FIRST else ""
+    first = [
+        f"{short(each['name'], NAME)} ({found.feature_streak(each).told()})" for each in found.moved[:FIRST]
+    ]
+    more = f" and {count - FIRST:,} more" if count > FIRST else ""
     weight = sum(each["attribution"] or 0.0 for each in found.moved)
     part = f" Together they make up {share(weight)} of what the model looks at." if weight else ""
     names = f"{', '.join(first)}{more}" if more else listed(first)
@@ -72,11 +77,11 @@ def predictions(found: Measured) -> Section | None:
     if found["status"] == "broken":
         finding = "Not judged, since the data are broken: this is what the model made of them."
     elif moved:
-        finding = f"The predictions have drifted ({listed(moved)}), {streak}."
+        finding = f"The predictions have drifted ({listed(short(name, NAME) for name in moved)}), {streak}."
     blocks = [
         KEY,
         _figures(found["predictions"], found, "prediction"),
-        More("All statistics, with their bounds", [_statistics(found["predictions"])]),
+        More("All statistics, with their bounds", [_statistics(found["predictions"], "prediction")]),
     ]
     return Section("predictions", "Predictions", finding, blocks)
 
@@ -115,13 +120,15 @@ def _shape(column: Mapping[str, Any]) -> str:
     return shapes.categories(*zip(*shown, strict=True), column["violated"])
 
 
-def _statistics(columns: list[dict[str, Any]]) -> Table:
+def _statistics(columns: list[dict[str, Any]], what: str) -> Table:
     """A row a column of the data, a column a statistic: `value (bound)`."""
     names = [name for name in STATISTICS if any(name in column["statistics"] for column in columns)]
     rows = [[column["name"], *(_statistic(column, name) for name in names)] for column in columns[:TABLED]]
     left = f"; {len(columns) - TABLED:,} more are in drift.json" if len(columns) > TABLED else ""
     return Table(
-        f"Value (bound) of each statistic{left}", ["Column", *(STATISTICS[name][0] for name in names)], rows
+        f"Value (bound) of the statistics of each {what}{left}",
+        ["Column", *(STATISTICS[name][0] for name in names)],
+        rows,
     )
 
 
@@ -246,7 +253,7 @@ def attributions(found: Measured) -> Section | None:
     blocks: list[Any] = [Table(caption, columns, rows[:RANKS])]
     if rows[RANKS:]:
         blocks.append(
-            More(f"{len(rows) - RANKS} more", [Table("More features", columns, rows[RANKS:TABLED])])
+            More(f"{len(rows) - RANKS:,} more", [Table("More features", columns, rows[RANKS:TABLED])])
         )
     return Section("attributions", "Attributions", finding, blocks)
 
@@ -329,5 +336,5 @@ def violations(found: Measured) -> Section | None:
         for each in listed_ones[:TABLED]
     ]
     finding = f"{plural(len(listed_ones), 'violation')}, as constraint_violations.json has them."
-    table = Table("Violations", ["Column", "Check", "What was found"], rows, words=(0, 1, 2))
+    table = Table("Violations by column", ["Column", "Check", "What was found"], rows, words=(0, 1, 2))
     return Section("violations", "Violations", finding, [table])

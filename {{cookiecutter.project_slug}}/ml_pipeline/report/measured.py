@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ml_pipeline.report.words import STATISTICS, brief, ordinal, share
+from ml_pipeline.report.words import STATISTICS, brief, ordinal, share, short
 
+NAME = 60  # characters of a name in a sentence; tables have all of them
 FEW_ROWS = 50  # the smallest batch that thresholds are calibrated for
 # Roll-up that an alarm looks at -> what its column is called, the sections of the page in their order.
 ROLL_UPS = {
@@ -122,7 +123,7 @@ def moved_share(column: Mapping[str, Any]) -> float:
 def finding(column: Mapping[str, Any]) -> str:
     """Whether it has drifted, and how many rows have moved."""
     elsewhere = moved_share(column)
-    verdict = f"{column['name']} has {'' if column['violated'] else 'not '}drifted"
+    verdict = f"{short(column['name'], NAME)} has {'' if column['violated'] else 'not '}drifted"
     where = f"{share(elsewhere)} of the rows lie" if elsewhere > NOTHING else "its rows lie no"
     return f"{verdict}: {where} elsewhere than in the training data."
 
