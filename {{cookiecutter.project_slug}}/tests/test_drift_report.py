@@ -268,9 +268,9 @@ def test_the_page_takes_nothing_that_the_image_of_the_steps_has_not():
     blocked = (
         "import sys; sys.modules.update(dict.fromkeys(('matplotlib', 'jinja2', 'markupsafe', 'sagemaker')))"
     )
-    code = f"{blocked}; import json; from ml_pipeline.report import drift; print(drift.page(json.load(sys.stdin)))"
+    made = "import json; from ml_pipeline.report import drift; print(drift.page(json.load(sys.stdin)))"
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"{blocked}; {made}"],
         cwd=Path(drift.__file__).parent.parent.parent,
         input=json.dumps(documents.drifted()),
         capture_output=True,
