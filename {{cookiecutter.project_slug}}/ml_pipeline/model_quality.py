@@ -53,12 +53,17 @@ def constraints(statistics: Mapping[str, Any]) -> dict[str, Any]:
     bounds = {
         name: {
             "threshold": entry["value"],
-            "comparison_operator": "GreaterThanThreshold" if name in ERRORS else "LessThanThreshold",
+            "comparison_operator": worse(name),
         }
         for name, entry in statistics[section].items()
         if not name.endswith("_best_constant_classifier") and isinstance(entry.get("value"), float)
     }
     return {"version": 0.0, f"{section.removesuffix('_metrics')}_constraints": bounds}
+
+
+def worse(metric: str) -> str:
+    """The comparison with a bound that a metric must not meet."""
+    return "GreaterThanThreshold" if metric in ERRORS else "LessThanThreshold"
 
 
 def _values(problem: str, found: Predictions, classes: tuple[str, ...]) -> Callable[[np.ndarray], Values]:

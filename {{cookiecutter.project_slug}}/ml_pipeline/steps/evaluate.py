@@ -9,15 +9,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-from botocore.exceptions import ClientError
 
-from ml_pipeline import encoded, explain, metrics, model_quality, serving, storage
+from ml_pipeline import approved, encoded, explain, metrics, model_quality, serving, storage
 from ml_pipeline.features import FeatureSpec, Target
 from ml_pipeline.metrics import Predictions
 from ml_pipeline.serving import Model
@@ -179,12 +177,12 @@ def champion(
 
     Raises ValueError if it cannot score these rows.
     """
-    package = newest_approved(settings.prefix)
+    package = approved.newest(settings.prefix)
     if package is None:
         return None
-    arn, model_uri = package
+    arn = package["ModelPackageArn"]
     try:
-        model = load(model_uri)
+        model = load(approved.container(package)["ModelDataUrl"])
         if model.spec.target != target:
             raise ValueError(f"it predicts {model.spec.target}, this model {target}")
         scored = model.predict({name: raw[name].to_numpy() for name in model.spec.names})
@@ -194,28 +192,6 @@ def champion(
             f"are of the past, reject it: python -m ml_pipeline reject {arn.rpartition('/')[2]}"
         ) from error
     return {"package": arn, "test": report(_of_model(label, scored), train_label, target, settings)}
-
-
-def newest_approved(group: str) -> tuple[str, str] | None:
-    """ARN and model.tar.gz of the group's newest approved version, or None."""
-    client = boto3.client("sagemaker")
-    query = {
-        "ModelApprovalStatus": "Approved",
-        "SortBy": "CreationTime",
-        "SortOrder": "Descending",
-        "MaxResults": 1,
-    }
-    try:
-        found = client.list_model_packages(ModelPackageGroupName=group, **query)["ModelPackageSummaryList"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
-            raise
-        return None  # a group that does not exist yet
-    if not found:
-        return None
-    arn = found[0]["ModelPackageArn"]
-    containers = client.describe_model_package(ModelPackageName=arn)["InferenceSpecification"]["Containers"]
-    return arn, containers[0]["ModelDataUrl"]
 
 
 def attributions(model: Model, features: np.ndarray, settings: Settings) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def process(raw_data_uri: str, trigger_reason: str, execution_id: str, settings:
     feature_spec_uri, data_sha256; what lies at xgboost_uri is for Tune, and only written if there are trials.
     Raises DataError for data that do not fit the settings, naming object, row or column, and what to change.
     """
-    admission.admit(trigger_reason, execution_id, settings)
+    admission.admit("train", trigger_reason, execution_id, settings)
     raw_data_uri = periods.taken(raw_data_uri, settings)
     data, folder = settings.data, settings.uri(execution_id, "process")
     raw = ingest.read(raw_data_uri, reading(data, settings.split))

@@ -1,0 +1,1 @@
+"""How far later data lie from the training data, and how far they may by chance: numpy alone, no AWS."""
