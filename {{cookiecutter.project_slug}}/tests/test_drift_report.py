@@ -85,7 +85,8 @@ def page(document: documents.Document) -> Page:
             documents.broken(),
             "bad",
             "Broken data: income",
-            "income: values are about 100 times those of the training data: has a unit changed? Rows",
+            "Broken data: new in this period. income: values are about 100 times those of the training data: "
+            "has a unit changed? Rows",
         ),
         (documents.empty(), "quiet", "Empty: the period has no rows", "Nothing of 2026-02-16 was scored."),
     ],
@@ -115,6 +116,8 @@ def test_the_five_features_that_matter_most_come_first_and_the_others_are_folded
         ((2.0, 0.9, 1.1), "since 2026-02-09, the second period in a row"),
         ((0.2, 1.4, 2.2, 3.0), "since 2026-01-26, the fourth period in a row"),
         ((1.4, 2.2), "since 2026-02-02 or earlier, the third period in a row"),
+        ((0.2, 1.4, None), "since 2026-02-02, the second period in a row"),
+        ((None, None), "in the first period that was measured"),
     ],
 )
 def test_a_feature_is_told_since_when_it_has_drifted(ratios, told):
@@ -135,7 +138,7 @@ def test_every_statistic_stands_beside_its_bound():
                 assert f"{brief(each['value'])} ({brief(each['threshold'])})" in told
     assert "ROC AUC 0.9100 0.8400 ✗ at least 0.88" in told
     assert "log loss 0.3000 0.3600 ✗ at most 0.33" in told
-    assert "DPPL 0.1000 0.2100 ✗ 0.04 to 0.16 The counted outcome is predicted 21.0 percentage points" in told
+    assert "DPPL 0.1000 0.2100 ✗ 0.04 to 0.16 “>50K” is predicted 21.0 percentage points less often" in told
     assert "nDCG 0.95, bound at least 0.98" in told
 
 
@@ -147,7 +150,7 @@ def test_a_statistic_without_a_bound_is_none_that_is_violated():
 
 def test_what_moved_is_told_in_the_columns_own_units():
     told = page(documents.drifted()).text
-    assert "most lost: below 20 (1.1 %, was 5.0 %). The middle row is at 52.5 to 55, was at" in told
+    assert "most lost: below 20 (1.1 %, was 5.0 %). The middle value is at 52.5 to 55, was at" in told
     assert "Most gained: unknown (12.0 %, was 0 %); most lost: north (38.0 %, was 50.0" in told
     assert "region has drifted: 12.0 % of the rows lie elsewhere than in the training data." in told
     assert "Together they make up 49.0 % of what the model looks at." in told
@@ -170,7 +173,7 @@ CASES = {
     "quiet": (documents.document(), "Nothing. The period looks like the training data", "Retraining"),
     "broken": (
         documents.broken(),
-        "Do not retrain, do not use these scores.",
+        "Do not retrain, do not use scores of these data.",
         "Where the alarms are deployed",
     ),
     "unit": (documents.broken(), "Ask who delivers income. What has changed", "Drift, and quality"),
@@ -192,7 +195,7 @@ CASES = {
         "Predictions drifted though no single feature did.",
         "New categories",
     ),
-    "few": (few(documents.document()), "Only 31 rows. With fewer than 50", "Retraining"),
+    "few": (few(documents.document()), "Only 31 rows. Nothing is judged by fewer than 50", "Retraining"),
     "empty": (documents.empty(), "No rows. score/2026-02-16/input/ is marked complete", "Only 0"),
 }
 
@@ -206,17 +209,54 @@ def test_each_case_has_its_advice_and_not_that_of_another(case):
     assert untold not in advice.partition("None of the")[0]
 
 
-def test_broken_data_are_not_judged_for_drift():
-    text = page(documents.broken()).text
-    assert "Not judged, since the data are broken" in text and "has drifted" not in text
-
-
 def test_data_that_could_not_be_scored_have_a_page():
-    nothing = {"features": [], "predictions": [], "bias": [], "attribution": None}
     found = [documents.violation(HOSTILE, "missing_column_check", "is not in part-0.csv")]
-    told = page(documents.document(status="broken", broken=found, violations=found, **nothing)).text
+    told = page(documents.broken(broken=found, violations=found)).text
     assert f"Broken data: {HOSTILE}" in told
     assert told.count("is not in part-0.csv") == 3  # in the verdict, in the advice, once among the violations
+    assert "drifted" not in told and "true labels" not in told
+
+
+def test_what_is_broken_as_a_whole_is_told_without_a_column():
+    found = [documents.violation("(all)", "data_type_check", "part-0.csv is no CSV")]
+    told = page(documents.broken(broken=found, violations=found)).text
+    assert "✗ Broken data 3,421 rows" in told
+    assert "Ask who delivers the data. What" in told and "(all): part" not in told
+
+
+def test_too_few_rows_are_not_said_to_be_quiet():
+    found = page(few(documents.document()))
+    assert found.verdict == "verdict quiet" and "Too few rows to be judged 31 rows of" in found.text
+    assert "Quiet" not in found.text and "has drifted" not in found.text.replace("has not drifted", "")
+
+
+def test_violations_of_groups_metrics_and_the_ranking_are_named():
+    found = [
+        {
+            "facet": "sex",
+            "facet_value": "f",
+            "metric_name": "DI",
+            "constraint_check_type": "bias_drift_check",
+        },
+        {"metric_name": "auc", "constraint_check_type": "LessThanThreshold"},
+        {
+            "label": "label0",
+            "metric_name": "shap",
+            "constraint_check_type": "feature_attribution_drift_check",
+        },
+    ]
+    told = page(documents.drifted(violations=[each | {"description": "is far off"} for each in found])).text
+    assert "DI of sex = f bias_drift_check is far off auc LessThanThreshold is far off shap feature_" in told
+
+
+def test_a_metric_that_was_not_judged_is_neither_kept_nor_missed():
+    quality = documents.quality()
+    quality["metrics"] = {"auc": {"baseline": 0.9, "value": None, "bound": None, "violated": False}}
+    none = {"baseline": 0.1, "value": None, "low": None, "high": None, "violated": False}
+    bias = [documents.bias()[0] | {"metrics": {"DI": none}}]
+    told = page(documents.document(quality=quality, bias=bias)).text
+    assert "ROC AUC 0.9000 \N{EN DASH} \N{EN DASH} chance that" in told
+    assert "DI 0.1000 null \N{EN DASH} Not computable." in told
 
 
 def test_hostile_names_are_shown_and_never_run():
