@@ -65,7 +65,7 @@ class _Joining:
         self._members: dict[Group, list[np.ndarray]] = {group: [] for group in self._groups}
         self._codes: dict[Any, int] = {}
         self._within: list[np.ndarray] = []
-        self._drawn = Reservoir(settings.bias.ft_rows, settings.bias.seed)
+        self._drawn = Reservoir(settings.bias.ft_rows, (settings.bias.seed, measure.DRAWN))
 
     def add(self, block: pa.RecordBatch) -> None:
         keys = truth.key_texts(truth.ids_of(block, self._package.ids))

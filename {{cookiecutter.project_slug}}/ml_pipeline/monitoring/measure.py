@@ -19,6 +19,7 @@ from ml_pipeline.sampling import Reservoir
 from ml_pipeline.serving import Model
 from ml_pipeline.settings import Settings
 
+DRAWN = 1  # beside a seed: data that were made with the same one must not decide which rows are drawn
 GroupMetrics = dict[tuple[str, str], dict[str, float | None]]  # by facet and group
 
 
@@ -49,7 +50,7 @@ class Measuring:
         limit = settings.evaluate.attribution_rows
         if self._groups:
             limit = max(limit, settings.bias.ft_rows)
-        self._drawn = Reservoir(limit, settings.split.seed)
+        self._drawn = Reservoir(limit, (settings.split.seed, DRAWN))
         self._rows = 0
 
     def add(self, block: pa.RecordBatch) -> None:
