@@ -226,7 +226,9 @@ def _bias(
         for stage, table in STAGES.items():
             of_stage = {name: judged[name] for name in table if name in judged}
             if of_stage:
-                entries.append({"facet": facet, "group": group, "stage": stage, "metrics": of_stage})
+                outcome = package.bias[stage]["label_value_or_threshold"]
+                head = {"facet": facet, "group": group, "stage": stage, "outcome": outcome}
+                entries.append({**head, "metrics": of_stage})
     return entries
 
 
