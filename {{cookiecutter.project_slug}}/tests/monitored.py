@@ -26,6 +26,7 @@ OBJECTIVE = {
     "multiclass": {"objective": "multi:softprob", "num_class": 3},
     "regression": {"objective": "reg:squarederror"},
 }
+DATA = {"ids": ("id",), "facets": ("sex",), "group": "region"}
 WORDS = {"binary": ["no", "yes"], "multiclass": ["low", "mid", "top"]}
 
 
@@ -66,7 +67,9 @@ class World:
     ) -> dict[str, Any]:
         """What Monitor returns for these periods, ready ones as rows, others as Select describes them."""
         entries = [
-            self.answered(period, found, execution) if isinstance(found, pd.DataFrame) else {"period": period, **found}
+            self.answered(period, found, execution)
+            if isinstance(found, pd.DataFrame)
+            else {"period": period, **found}
             for period, found in periods.items()
         ]
         place = self.settings.uri(execution, "transform")
@@ -206,7 +209,7 @@ Make = Callable[..., World]
 def calibrate(settings: Settings) -> None:
     """Writes the thresholds.json of the three steps."""
     from ml_pipeline import cells, encoded, metrics, model_quality  # noqa
-    from ml_pipeline.drift import bins, calibrate as c
+    from ml_pipeline.drift import calibrate as c
 
     alpha, seed = settings.monitor.false_alarm_rate, settings.split.seed
     raw = storage.read_parquet(settings.uri(TRAINED, "process", "splits", "train.parquet"))
@@ -248,7 +251,7 @@ def calibrate(settings: Settings) -> None:
                 metrics_ = groups.setdefault((facet, entry["value_or_threshold"]), {})
                 for each in entry["metrics"]:
                     if isinstance(each["value"], float):
-                        metrics_[each["name"]] = {"value": each["value"], "deviation": 1.0}
+                        metrics_[each["name"]] = {"value": each["value"], "deviation": 3.0}
     facets_ = [{"facet": f, "group": g, "metrics": m} for (f, g), m in groups.items()]
     storage.write_json(
         settings.uri(TRAINED, "bias", "thresholds.json"), c.bias(facets_, len(predictions), alpha / 8)
@@ -259,3 +262,9 @@ def of(name: str, column: Any) -> Any:
     from ml_pipeline.drift import bins
 
     return bins.of_numbers(name, column) if isinstance(column, np.ndarray) else bins.of_texts(name, column)
+
+
+def replaced(settings: Settings, **data: Any) -> Settings:
+    import dataclasses
+
+    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **data))

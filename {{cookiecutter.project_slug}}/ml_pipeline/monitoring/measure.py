@@ -56,7 +56,9 @@ class Measuring:
     def add(self, block: pa.RecordBatch) -> None:
         self._rows += block.num_rows
         names = [name for name in self._package.layout.types if not name.startswith("passed")]
-        for name, found in zip(names, threads.mapped(lambda n: self._add_column(n, block), names), strict=True):
+        for name, found in zip(
+            names, threads.mapped(lambda n: self._add_column(n, block), names), strict=True
+        ):
             self._counts[name] = self._counts.get(name, 0) + found
         if self._groups:
             self._add_groups(block)
@@ -156,4 +158,3 @@ def _series(block: pa.RecordBatch, package: Package, column: str) -> pd.Series |
     values = served.values(block, package.layout.role_of(column))
     plain = values.words[values.places] if isinstance(values, Texts) else values
     return pd.Series(plain, name=column)
-
