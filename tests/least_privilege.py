@@ -47,6 +47,7 @@ SETTINGS = (
     (r"^\[deploy.parameters\].*", '[deploy.parameters]\nCreateKmsKey = "true"'),
     ('^email = ""', 'email = "ml@example.com"'),
     ('^train = "cron.*?"', 'train = "rate(7 days)"'),
+    ('^score = "cron.*?"', 'score = ""'),
     ("^flexible_minutes = 15", "flexible_minutes = 0"),
 )
 # Train reads a secret, as a step of somebody's own might.

@@ -314,8 +314,8 @@ def test_start_tells_the_time_and_the_cost_of_the_last_that_succeeded(cloud, tra
         "from dataclasses import replace\n"
         "from ml_pipeline.cloud import access, costs\n"
         "settings = access.connect(access.settings_of('dev'))\n"
-        "print(costs.expectation(settings).told())\n"
-        "print(costs.expectation(replace(settings, prices={'ml.m5.large': 1.0})).told())\n"
+        "print(costs.expectation('train', settings).told())\n"
+        "print(costs.expectation('train', replace(settings, prices={'ml.m5.large': 1.0})).told())\n"
         f"used = list(costs.used({trained!r}))\n"
         "print(len(used), sum(use.seconds * settings.prices[use.instance_type] for use in used) / 3600)\n"
     ).splitlines()[1:]
