@@ -65,7 +65,10 @@ def with_measured(document: Document, measured: Measured, package: Package, sett
     if found:
         return with_broken(document, found)
     features, outputs = (_judged(role, measured, package, settings) for role in ("feature", "output"))
-    bias, attribution = _bias_at_scoring(measured, package, settings), _attribution(measured, package, settings)
+    bias, attribution = (
+        _bias_at_scoring(measured, package, settings),
+        _attribution(measured, package, settings),
+    )
     told = {
         "DataDrift": violations.of_columns(features),
         "PredictionDrift": violations.of_columns(outputs),
@@ -85,14 +88,20 @@ def with_measured(document: Document, measured: Measured, package: Package, sett
 
 
 def with_labels(
-    document: Document, found: Joined, statistics: Mapping[str, Any], analysis: Mapping[str, Any] | None,
-    package: Package, settings: Settings,
+    document: Document,
+    found: Joined,
+    statistics: Mapping[str, Any],
+    analysis: Mapping[str, Any] | None,
+    package: Package,
+    settings: Settings,
 ) -> Document:
     """The document with model quality, and the bias metrics that need labels.
 
     statistics: of model_quality_statistics.json. analysis: analysis.json, None without facets.
     """
-    quality = judge.quality(package.thresholds["evaluate"]["quality"], _values(found, statistics, package), found.rows)
+    quality = judge.quality(
+        package.thresholds["evaluate"]["quality"], _values(found, statistics, package), found.rows
+    )
     bias = _bias_with_labels(analysis, found.rows, package, settings) if analysis else []
     document = document | {
         "quality": {"rows": found.rows, "unmatched": found.unmatched, "metrics": quality},
@@ -217,7 +226,9 @@ def _bias(
         for stage, table in STAGES.items():
             of_stage = {name: judged[name] for name in table if name in judged}
             if of_stage:
-                entries.append({"facet": facet, "group": group, "stage": stage, "metrics": of_stage})
+                outcome = package.bias[stage]["label_value_or_threshold"]
+                head = {"facet": facet, "group": group, "stage": stage, "outcome": outcome}
+                entries.append({**head, "metrics": of_stage})
     return entries
 
 

@@ -1,4 +1,4 @@
-"""The groups that bias is measured for, as the baseline of the model knows them, in rows that come in blocks."""
+"""The groups that bias is measured for, as the model's baseline knows them, in rows that come in blocks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ WITHOUT_LABELS = ("CI", "DPPL", "DI", "CDDPL", "FT")
 
 @dataclass(frozen=True)
 class Group:
-    """A disadvantaged group. name: as in analysis.json. above: rows with a greater number, else with a value."""
+    """A disadvantaged group: rows with one of the values or, if above is not None, a greater number.
+
+    name: as in analysis.json.
+    """
 
     facet: str
     name: str

@@ -19,6 +19,7 @@ from ml_pipeline.sampling import Reservoir
 from ml_pipeline.serving import Model
 from ml_pipeline.settings import Settings
 
+DRAWN = 1  # beside a seed: data that were made with the same one must not decide which rows are drawn
 GroupMetrics = dict[tuple[str, str], dict[str, float | None]]  # by facet and group
 
 
@@ -49,13 +50,15 @@ class Measuring:
         limit = settings.evaluate.attribution_rows
         if self._groups:
             limit = max(limit, settings.bias.ft_rows)
-        self._drawn = Reservoir(limit, settings.split.seed)
+        self._drawn = Reservoir(limit, (settings.split.seed, DRAWN))
         self._rows = 0
 
     def add(self, block: pa.RecordBatch) -> None:
         self._rows += block.num_rows
         names = [name for name in self._package.layout.types if not name.startswith("passed")]
-        for name, found in zip(names, threads.mapped(lambda n: self._add_column(n, block), names), strict=True):
+        for name, found in zip(
+            names, threads.mapped(lambda n: self._add_column(n, block), names), strict=True
+        ):
             self._counts[name] = self._counts.get(name, 0) + found
         if self._groups:
             self._add_groups(block)
@@ -155,4 +158,3 @@ def _series(block: pa.RecordBatch, package: Package, column: str) -> pd.Series |
     values = served.values(block, package.layout.role_of(column))
     plain = values.words[values.places] if isinstance(values, Texts) else values
     return pd.Series(plain, name=column)
-

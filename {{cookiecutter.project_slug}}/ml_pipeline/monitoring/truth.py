@@ -1,4 +1,4 @@
-"""Ground truth of a period: CSV, parquet or Model Monitor's JSON Lines, found again by the ids of its rows."""
+"""Ground truth of a period: CSV, parquet or Model Monitor's JSON Lines, known by the ids of its rows."""
 
 from __future__ import annotations
 
