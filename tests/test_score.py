@@ -49,6 +49,8 @@ def fresh(make_project: Callable[..., Path]) -> Path:
     for row in rows:
         row["income"] = f"{float(row['income'] or 0) * 100:.0f}"
     write(project / "cents.csv", features, rows)
+    rows[6]["age"] = "forty"
+    write(project / "words.csv", features, rows)
     return project
 
 
@@ -119,14 +121,22 @@ def test_a_period_that_is_named_again_is_replaced_as_a_whole(project, scored):
     assert f"{PERIOD}: {ROWS // 2} rows" in out
 
 
-def test_data_whose_unit_has_changed_fail_the_run_and_are_told_in_its_report(project, scored):
+def test_data_whose_unit_has_changed_are_scored_and_told_to_be_broken(project, scored):
     code, out, err = typed(project, "score", "--data", "cents.csv", "--period", "2027-01-18")
+    assert code == 0, out + err
+    assert "\n2027-01-18: 600 rows, version 1, broken\n  income: values are about 10" in out
+    run = project / re.search(r"-> (runs/\w+)", out)[1]
+    assert json.loads((run / "monitor" / "drift.json").read_text())["metrics"] == {"DataBroken": 1}
+    assert "income" in (run / "report.html").read_text()
+
+
+def test_rows_that_cannot_be_scored_fail_the_run_which_keeps_what_was_found(project, scored):
+    code, out, err = typed(project, "score", "--data", "words.csv", "--period", "2027-01-25")
     assert code == 1, out + err
-    assert re.search(r"^2027-01-18: 600 rows, .*broken$", out, re.MULTILINE)
-    assert re.search(r"^  .*income", out, re.MULTILINE)
+    assert re.search(r"^2027-01-25: .*broken$", out, re.MULTILINE) and "'forty'" in out
     run = project / re.search(r"-> (runs/\w+)", out)[1]
     assert json.loads((run / "monitor" / "drift.json").read_text())["status"] == "broken"
-    assert "income" in (run / "report.html").read_text()
+    assert (run / "report.html").exists() and not (run / "output").exists()
 
 
 @pytest.mark.parametrize(
