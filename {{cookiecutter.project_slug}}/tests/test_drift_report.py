@@ -13,6 +13,7 @@ from typing import Any
 import drift_documents as documents
 import pytest
 
+from ml_pipeline import report
 from ml_pipeline.errors import InputError
 from ml_pipeline.report import drift, shapes, timeline
 from ml_pipeline.report.markup import Html, element
@@ -345,6 +346,13 @@ def test_a_run_of_several_periods_has_the_newest_page_which_links_to_the_others(
         assert f"rows of {place[8:18]}, held" in (tmp_path / place).read_text(encoding="utf-8")
 
 
+def test_the_report_of_a_scoring_run_is_that_of_its_drift_and_compares_with_none(tmp_path):
+    write(tmp_path / "monitor", documents.document())
+    assert "Quiet: nothing" in report.write(tmp_path).read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="is a scoring run, and only runs that train are compared"):
+        report.compare(tmp_path, tmp_path)
+
+
 def test_a_folder_without_drift_is_told(tmp_path):
     with pytest.raises(InputError, match=r"monitor: no drift\.json there"):
         drift.write(tmp_path)
@@ -385,21 +393,24 @@ def test_texts_and_attributes_are_escaped_and_markup_is_not():
 def test_the_timeline_tells_the_weeks_in_order_and_counts_what_happened():
     events = documents.events()
     found = Page(timeline.page(events[::-1]))
-    assert "5 weeks: 1 alarm, 1 training, 1 approval" in found.text
-    assert "5 periods scored, 4 of them quiet." in found.text
+    assert "■ 1 alarm, 1 training and 1 approval 5 periods scored, 4 of them quiet." in found.text
     assert "Incomes rise by a half; loans-dev-data-drift rings; A training starts; Version 2 is" in found.text
-    weeks = found.text.rpartition("Week 1, from 2 February 2026")[2]
+    weeks = found.text.rpartition("Week of 2 February 2026")[2]
     titles = [event["title"] for event in sorted(events, key=lambda event: event["time"])]
     places = [weeks.index(title) for title in titles]
     assert places == sorted(places)
-    assert weeks.index("Week 5, from 2 March 2026 No alarm rang.") < weeks.index("2026-03-02 scored")
+    assert weeks.index("Week of 2 March 2026 No alarm rang.") < weeks.index("2026-03-02 scored")
     assert timeline.page(events) == timeline.page(events[::-1])
 
 
-def test_a_week_without_an_event_is_counted():
-    events = [event for event in documents.events() if "02-09" not in event["time"]]
-    text = Page(timeline.page(events)).text
-    assert "5 weeks:" in text and "Week 2" not in text and "Week 3, from 16 February 2026" in text
+def test_a_week_begins_on_monday():
+    times = ("2026-02-08T23:59:00+00:00", "2026-02-09T00:00:00+00:00", "2026-02-15T23:00:00+00:00")
+    made = [documents.event(time, "scored", f"at {time}", "", "good") for time in times]
+    told = Page(timeline.page(made)).text.rpartition("Week of 2 February")[2]
+    places = [
+        told.index(text) for text in (f"at {times[0]}", "Week of 9 February", *(f"at {t}" for t in times[1:]))
+    ]
+    assert places == sorted(places)
 
 
 def test_the_timeline_draws_violations_as_bars_none_as_dots_and_nothing_where_it_was_not_measured():
