@@ -1,121 +1,31 @@
-"""Makes data/sample.csv of the generated project, synthetic loan applicants: `python tests/make_sample.py`.
-
-Only `random.Random.random` is drawn from, whose sequence Python promises to keep, and all numbers are
-rounded: every Python writes the same bytes.
-"""
+"""Makes data/sample.csv of the generated project: `python tests/make_sample.py`."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
+import importlib.util
+import sys
 from pathlib import Path
-from random import Random
-from statistics import NormalDist
-from typing import Any
+from types import ModuleType
 
+PROJECT = Path(__file__).parents[1] / "{{cookiecutter.project_slug}}"
+PATH = PROJECT / "data" / "sample.csv"
 ROWS = 4000
 SEED = 20240229
-PATH = Path(__file__).parents[1] / "{{cookiecutter.project_slug}}" / "data" / "sample.csv"
-NORMAL = NormalDist()
 
-# Share of applicants, and effect on the log-odds of approval.
-REGIONS = {"north": (0.22, 0.1), "south": (0.28, -0.1), "east": (0.18, 0.0), "west": (0.32, 0.05)}
-EMPLOYMENT = {
-    "salaried": (0.58, 0.4),
-    "self-employed": (0.17, -0.1),
-    "public": (0.12, 0.7),
-    "retired": (0.06, 0.2),
-    "unemployed": (0.07, -1.6),
-}
-HOUSING = {"rent": (0.45, -0.2), "mortgage": (0.33, 0.3), "own": (0.17, 0.6), "family": (0.05, -0.1)}
-PURPOSE = {
-    "car": (0.3, 0.2),
-    "home improvement": (0.2, 0.4),
-    "debt consolidation": (0.24, -0.5),
-    "education": (0.1, 0.1),
-    "business": (0.1, -0.6),
-    "medical": (0.06, -0.1),
-}
-MISSING_SHARES = {"income": 0.04, "employment_years": 0.05, "debt_ratio": 0.03, "housing": 0.03}
-SEX_EFFECT = -0.6  # the bias against "female" that the pipeline is to find
+
+def applicants() -> ModuleType:
+    """The project's own module, which is in no package."""
+    spec = importlib.util.spec_from_file_location("applicants", PROJECT / "demos" / "applicants.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["applicants"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def sample_csv() -> str:
     """CSV with a header and ROWS applicants, their label in column `approved`."""
-    random = Random(SEED)
-    rows = [_applicant(random, number) for number in range(1, ROWS + 1)]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _applicant(random: Random, number: int) -> dict[str, Any]:
-    sex = "female" if random.random() < 0.45 else "male"
-    age = round(_clipped(42 + 13 * _normal(random), 19, 78))
-    employment = _choice(random, EMPLOYMENT)
-    years = (
-        round(_clipped((age - 19) * random.random() ** 1.5, 0, 45), 1) if employment != "unemployed" else 0.0
-    )
-    salary = math.exp(10.45 + 0.006 * min(age, 55) + 0.42 * _normal(random) - 0.08 * (sex == "female"))
-    income = round(salary * (0.45 if employment == "unemployed" else 1.0), -2)
-    amount = round(_clipped(math.exp(9.2 + 0.75 * _normal(random)), 1000, 90000), -2)
-    row: dict[str, Any] = {
-        "applicant_id": f"A{100000 + number}",
-        "sex": sex,
-        "age": age,
-        "region": _choice(random, REGIONS),
-        "employment": employment,
-        "employment_years": years,
-        "income": int(income),
-        "housing": _choice(random, HOUSING),
-        "purpose": _choice(random, PURPOSE),
-        "loan_amount": int(amount),
-        "term_months": (12, 24, 36, 48, 60, 84)[int(6 * random.random())],
-        "debt_ratio": round(_clipped(0.33 + 0.17 * _normal(random), 0.0, 0.98), 3),
-        "open_credits": int(_clipped(2.6 + 2.0 * _normal(random), 0, 12)),
-        "late_payments": int(-math.log(1 - random.random()) * 0.9),
-    }
-    approved = random.random() < 1 / (1 + math.exp(-_log_odds(row)))
-    holes = {name: "" for name, share in MISSING_SHARES.items() if random.random() < share}
-    return row | holes | {"approved": "yes" if approved else "no"}
-
-
-def _log_odds(row: dict[str, Any]) -> float:
-    """Log-odds of approval from affordability, history and job, with bends and an interaction."""
-    monthly = row["loan_amount"] / row["term_months"] / (row["income"] / 12)
-    odds = 1.55 - 7.0 * min(monthly, 0.7) - 4.2 * max(row["debt_ratio"] - 0.25, 0.0)
-    odds += 1.6 * math.log(row["income"] / 38000) + 0.09 * min(row["employment_years"], 12)
-    odds -= 1.15 * row["late_payments"] + 0.25 * max(row["open_credits"] - 4, 0)
-    odds -= 0.05 * max(25 - row["age"], 0) + 0.03 * max(row["age"] - 65, 0)
-    odds += 0.9 * (row["housing"] == "own" and row["purpose"] == "home improvement")
-    tables: dict[str, dict[str, tuple[float, float]]] = {
-        "region": REGIONS,
-        "employment": EMPLOYMENT,
-        "housing": HOUSING,
-        "purpose": PURPOSE,
-    }
-    odds += sum(table[str(row[name])][1] for name, table in tables.items())
-    return 1.35 * (odds + SEX_EFFECT * (row["sex"] == "female"))
-
-
-def _normal(random: Random) -> float:
-    return NORMAL.inv_cdf(1e-9 + random.random() * (1 - 2e-9))
-
-
-def _choice(random: Random, table: dict[str, tuple[float, float]]) -> str:
-    point = random.random()
-    for name, (share, _) in table.items():
-        point -= share
-        if point < 0:
-            return name
-    return name
-
-
-def _clipped(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)
+    made = applicants()
+    return made.as_csv(made.applicants(ROWS, SEED))
 
 
 if __name__ == "__main__":

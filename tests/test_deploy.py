@@ -278,6 +278,16 @@ def test_what_cannot_be_upserted_is_refused_in_one_sentence(deployed, arguments,
         (r"^\[deploy.parameters\]", '[deploy.parameters]\nRolPath = "/x/"', "unknown Parameter RolPath"),
         (
             r"^\[deploy.parameters\]",
+            '[deploy.parameters]\nCreateKmsKey = "yes"',
+            "CreateKmsKey must be one of true, false, got 'yes'",
+        ),
+        (
+            r"^\[deploy.parameters\]",
+            '[deploy.parameters]\nRolePath = "ml"',
+            "RolePath must be as /",
+        ),
+        (
+            r"^\[deploy.parameters\]",
             '[deploy.parameters]\nTrainSchedule = ""',
             "its own place, [schedule] train",
         ),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ml_pipeline.cloud import stacks
 from ml_pipeline.cloud.stacks import INFRA, Stack, Template
@@ -45,10 +48,11 @@ def kinds(settings: Settings) -> tuple[str, ...]:
 
 
 def templates(settings: Settings) -> dict[str, Template]:
-    """Templates by kind. Raises InputError, also for a name in [deploy.parameters] that no file declares."""
+    """Templates by kind. Raises InputError, also for [deploy.parameters] that no file of infra/ takes."""
     found = {kind: stacks.template(INFRA / f"{kind}.yaml") for kind in kinds(settings)}
-    declared = {name for path in INFRA.glob("*.yaml") for name in stacks.template(path).parameters}
-    for given in settings.deploy.parameters:
+    files = [stacks.template(path).parameters for path in INFRA.glob("*.yaml")]
+    declared = {name for parameters in files for name in parameters}
+    for given, value in settings.deploy.parameters.items():
         if given in PLACES:
             raise InputError(f"{given} has its own place, {PLACES[given]} ({FILE}, [deploy.parameters])")
         if given not in declared:
@@ -56,7 +60,20 @@ def templates(settings: Settings) -> dict[str, Template]:
                 f"unknown Parameter {given} ({FILE}, [deploy.parameters]); infra/*.yaml declare: "
                 f"{', '.join(sorted(declared - set(PLACES)))}"
             )
+        for parameters in files:
+            _check_value(given, value, parameters.get(given, {}))
     return found
+
+
+def _check_value(name: str, value: str, declared: Mapping[str, Any]) -> None:
+    """Raises InputError for a value that CloudFormation would refuse, with the Parameter's own words."""
+    allowed, pattern = declared.get("AllowedValues"), declared.get("AllowedPattern", ".*")
+    values = value.split(",") if declared.get("Type") == "CommaDelimitedList" else [value]
+    if (allowed and value not in allowed) or not all(re.fullmatch(pattern, each) for each in values):
+        wanted = f"one of {', '.join(allowed)}" if allowed else f"as {pattern}"
+        raise InputError(
+            f"{name} must be {wanted}, got {value!r}: {declared['Description']} ({FILE}, [deploy.parameters])"
+        )
 
 
 def stack(kind: str, template: Template, settings: Settings, known: dict[str, str]) -> Stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,10 @@ class StackFailed(CloudError):
 
 @dataclass(frozen=True)
 class Template:
-    """A file of infra/: its text, the Parameters it declares and (name, type) of its resources."""
+    """A file of infra/: its text, declarations of its Parameters by name, (name, type) of its resources."""
 
     text: str
-    parameters: tuple[str, ...]
+    parameters: Mapping[str, Mapping[str, Any]]
     resources: tuple[tuple[str, str], ...]
 
 
@@ -89,7 +89,7 @@ def template(path: Path) -> Template:
             f"{path}: {len(text.encode()):,} bytes, CloudFormation takes {TEMPLATE_BYTES:,}: split it"
         )
     resources = tuple((name, each["Type"]) for name, each in document["Resources"].items())
-    return Template(text, tuple(document.get("Parameters", {})), resources)
+    return Template(text, document.get("Parameters", {}), resources)
 
 
 def state(name: str) -> str:
