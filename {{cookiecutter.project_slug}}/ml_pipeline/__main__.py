@@ -8,7 +8,7 @@ import os
 import sys
 
 from ml_pipeline.commands import GROUPS
-from ml_pipeline.errors import InputError
+from ml_pipeline.errors import CloudError, InputError
 from ml_pipeline.local import LocalAwsError
 
 EXAMPLES = """\
@@ -16,7 +16,8 @@ examples:
   python -m ml_pipeline adopt mine.csv --target churned     settings.toml fits your data then
   python -m ml_pipeline run                                 the whole pipeline (at first on data/sample.csv)
   python -m ml_pipeline run --set ApprovalStatus=Approved   with a pipeline parameter set
-  python -m ml_pipeline approve 1                           version 1 is what the next run must meet
+  python -m ml_pipeline approve 1                           version 1 scores; the next run must meet it
+  python -m ml_pipeline score --data new.csv                new rows scored by it; what has drifted
   python -m ml_pipeline definition > definition.json        what would be upserted to SageMaker
 
 options of a command: python -m ml_pipeline COMMAND --help
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 1
-    except LocalAwsError as error:
+    except (CloudError, LocalAwsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # as with `| head`

@@ -1,4 +1,4 @@
-"""Which executions of the training pipeline go on: one at a time, and no alarm's inside the cool-down.
+"""Which executions of a pipeline go on: one at a time, and no alarm's inside the cool-down of training.
 
 Schedules and alarms may start the pipeline twice, or while it runs. Each execution looks about itself before
 anything is computed; one that has no business stops itself, so that it ends Stopped, which alerts nobody.
@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import boto3
 from botocore.exceptions import ClientError
@@ -20,7 +20,8 @@ from ml_pipeline import jobs, storage
 from ml_pipeline.settings import Settings
 
 PEOPLE_AND_CLOCKS = ("manual", "schedule")  # any other TriggerReason is an alarm's name
-MARK = "admitted.json"  # beside what Process writes: this execution has begun its work
+MARK = "admitted.json"  # beside what the first step writes: this execution has begun its work
+FIRST_STEPS = {"train": "process", "score": "select"}
 LOOK_BACK = timedelta(days=30)  # executions do not run longer than this
 STOPPED_WITHIN_SECONDS = 600  # SageMaker ends the job of a stopped execution in about two minutes
 POLL_SECONDS = 5
@@ -76,23 +77,26 @@ def _cooling(own: Execution, older: list[Execution], cool_down: timedelta) -> st
     )
 
 
-def admit(trigger_reason: str, execution_id: str, settings: Settings) -> None:
-    """Returns when this execution may go on; else stops it and waits for the end, which comes as a signal.
+def admit(pipeline: str, trigger_reason: str, execution_id: str, settings: Settings) -> datetime:
+    """When this execution started, if it may go on; else stops it and waits for the end, a signal.
 
-    Outside of an execution, as `step Process` calls it, there is nothing to admit.
+    pipeline: `train`, which cools down, or `score`. Outside of an execution, as `step Process` calls it,
+    there is nothing to admit, and it is now.
     """
-    client = boto3.client("sagemaker")
-    listed = executions(client, f"{settings.prefix}-train", datetime.now(UTC) - LOOK_BACK)
+    client, begun = boto3.client("sagemaker"), datetime.now(UTC)
+    listed = executions(client, f"{settings.prefix}-{pipeline}", begun - LOOK_BACK)
     own = next((each for each in listed if each.id == execution_id), None)
     if own is None:
-        return
+        return begun
     own = Execution(own.arn, own.started, own.status, trigger_reason)
-    others = [_looked_at(client, each, settings) for each in listed if each.arn != own.arn]
-    reason = refusal(own, others, timedelta(hours=settings.triggers.cool_down_hours))
+    others = [_looked_at(client, each, pipeline, settings) for each in listed if each.arn != own.arn]
+    hours = settings.triggers.cool_down_hours if pipeline == "train" else 0.0
+    reason = refusal(own, others, timedelta(hours=hours))
     if reason is None:
-        storage.write_json(_mark(execution_id, settings), {"trigger_reason": trigger_reason})
-        return
-    print(f"Process: this execution stops itself: {reason}", flush=True)
+        mark = _mark(execution_id, pipeline, settings)
+        storage.write_json(mark, {"trigger_reason": trigger_reason})
+        return own.started
+    print(f"{FIRST_STEPS[pipeline].capitalize()}: this execution stops itself: {reason}", flush=True)
     _stop(client, own.arn)
 
 
@@ -111,22 +115,22 @@ def executions(client: Any, pipeline: str, after: datetime) -> list[Execution]:
         raise
 
 
-def _looked_at(client: Any, execution: Execution, settings: Settings) -> Execution:
+def _looked_at(client: Any, execution: Execution, pipeline: str, settings: Settings) -> Execution:
     """The execution with what only matters of one that runs."""
     if execution.status != "Executing":
         return execution
-    begun = bool(storage.list_uris(_mark(execution.id, settings)))
+    begun = bool(storage.list_uris(_mark(execution.id, pipeline, settings)))
     answer = client.list_pipeline_parameters_for_execution(PipelineExecutionArn=execution.arn)
     values = {each["Name"]: each["Value"] for each in answer["PipelineParameters"]}
     reason = values.get("TriggerReason", "manual")
     return Execution(execution.arn, execution.started, execution.status, reason, begun)
 
 
-def _mark(execution_id: str, settings: Settings) -> str:
-    return settings.uri(execution_id, "process", MARK)
+def _mark(execution_id: str, pipeline: str, settings: Settings) -> str:
+    return settings.uri(execution_id, FIRST_STEPS[pipeline], MARK)
 
 
-def _stop(client: Any, arn: str) -> None:
+def _stop(client: Any, arn: str) -> NoReturn:
     """Stops the execution that this very job belongs to; SageMaker then ends the job."""
     client.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=uuid.uuid4().hex)
     deadline = time.monotonic() + STOPPED_WITHIN_SECONDS

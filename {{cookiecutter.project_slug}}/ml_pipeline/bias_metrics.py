@@ -96,7 +96,7 @@ def cdd(outcome: np.ndarray, facet: np.ndarray, group: np.ndarray | None) -> flo
 def di(predicted: np.ndarray, facet: np.ndarray) -> float:
     """Disparate impact q'_d / q'_a, in [0, inf); 1 is parity, below 0.8 fails the four-fifths rule."""
     _require_both_groups(facet)
-    return _ratio(predicted[facet].mean(), predicted[~facet].mean())
+    return ratio(predicted[facet].mean(), predicted[~facet].mean())
 
 
 def dca(label: np.ndarray, predicted: np.ndarray, facet: np.ndarray) -> float:
@@ -270,14 +270,14 @@ def _distance(label: np.ndarray, facet: np.ndarray, order: float) -> float:
 
 
 def _over(part: np.ndarray, whole: np.ndarray, rows: np.ndarray) -> float:
-    return _ratio((part & rows).sum(), (whole & rows).sum())
+    return ratio((part & rows).sum(), (whole & rows).sum())
 
 
 def _hit_share(hit: np.ndarray, rows: np.ndarray) -> float:
-    return _ratio((hit & rows).sum(), rows.sum())
+    return ratio((hit & rows).sum(), rows.sum())
 
 
-def _ratio(part: float, whole: float) -> float:
+def ratio(part: float, whole: float) -> float:
     if whole == 0:
         return math.inf if part else 0.0
     return float(part / whole)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_pipeline import runs
 from ml_pipeline.local import ACCOUNT, STATE, LocalAws
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import Settings
 
 URI = re.compile(r's3://[^"]+')
@@ -19,10 +20,12 @@ DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
 
 
 def clean(keep: int, settings: Settings) -> int:
-    """Keeps the newest runs, `runs/latest`, the steps they took over, and what model versions point at."""
+    """Keeps the newest runs of each pipeline, `runs/latest`, the steps they took over, and what model
+    versions point at."""
     latest = (runs.RUNS / "latest").resolve()
     found = runs.newest_first()
-    kept = [run for place, run in enumerate(found) if place < keep or run.resolve() == latest]
+    newest = {run for name in PIPELINES for run in _of(name, found)[:keep]}
+    kept = [run for run in found if run in newest or run.resolve() == latest]
     old = [run for run in found if run not in kept]
     objects = _unneeded(kept, settings) if STATE.exists() else []
     freed = sum(size for _, size in objects) + sum(map(_size, old))
@@ -33,6 +36,10 @@ def clean(keep: int, settings: Settings) -> int:
         f"kept {len(kept)} runs and all that model versions point at"
     )
     return 0
+
+
+def _of(pipeline: str, found: list[Path]) -> list[Path]:
+    return [run for run in found if runs.pipeline_of(run) == pipeline]
 
 
 def needed_ids(kept: Iterable[Path]) -> set[str]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from ml_pipeline import listing, rerun, runs, settings
+from ml_pipeline import listing, parameters, rerun, runs, settings
 from ml_pipeline.cloud import commands as cloud_commands
 from ml_pipeline.cloud import operate_commands, options
 from ml_pipeline.errors import InputError
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.rerun import Rerun
 
 
@@ -34,7 +36,8 @@ def _run_options(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="CSV or parquet, or s3://bucket/key (default: file in settings.toml, [data])",
     )
-    operate_commands.set_option(parser)
+    names = ", ".join(parameter.name for parameter in parameters.of("train", ""))
+    operate_commands.set_option(parser, names)
     parser.add_argument(
         "--from", dest="step", metavar="STEP", help="run STEP and what follows it, keep what came before"
     )
@@ -53,7 +56,7 @@ def _of_option(parser: ArgumentParser, meaning: str, default: str = "latest") ->
 
 def _run(chosen: Namespace) -> int:
     wanted = settings.load("local")
-    values = operate_commands.assignments(chosen.set)
+    values = operate_commands.assignments(chosen.set, "train")
     again = _rerun(chosen, values)
     given = chosen.data or ("" if again else wanted.data.file)
     from ml_pipeline import run, source
@@ -65,6 +68,35 @@ def _run(chosen: Namespace) -> int:
         check_file(data, wanted)
     runs.check_writable()
     return run.run(run.Request(data, values, chosen.fresh, again), wanted)
+
+
+def _score_options(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Scores new rows with the newest approved model on a local AWS and holds them against its training "
+        "data; scores, measures and the drift report are in runs/<execution id>/."
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR_OR_FILE",
+        help="CSV or parquet, s3://bucket/key, or a folder of files; no labels are needed",
+    )
+    parser.add_argument(
+        "--truth", metavar="FILE", help="labels of the rows by id, if they are known: CSV or JSON Lines"
+    )
+    parser.add_argument("--period", metavar="YYYY-MM-DD", help="what the rows are of (default: today, UTC)")
+
+
+def _score(chosen: Namespace) -> int:
+    wanted = settings.load("local")
+    from ml_pipeline import delivery, periods, score, source
+
+    period = periods.checked(chosen.period or f"{datetime.now(UTC):%Y-%m-%d}")
+    data, truth = delivery.files(chosen.data), source.local_file(chosen.truth) if chosen.truth else None
+    if truth:
+        delivery.check_truth(truth, wanted.data)
+    runs.check_writable()
+    return score.score(score.Request(tuple(data), truth, period), wanted)
 
 
 def _rerun(chosen: Namespace, values: dict[str, str]) -> Rerun | None:
@@ -84,10 +116,10 @@ def _step_options(parser: ArgumentParser) -> None:
     parser.description = (
         "Calls a step's function in this process, with the arguments it had in a run and the local AWS up, "
         "for breakpoint(), a debugger or a profiler. It writes beside the run's results, never over them; "
-        "Register makes a version."
+        "Register makes a version, Monitor publishes its periods anew."
     )
     parser.add_argument("step", metavar="NAME", help="such as Evaluate")
-    _of_option(parser, "the run whose arguments it gets")
+    _of_option(parser, "the run whose arguments it gets", "the newest that has called it")
     parser.add_argument("--pdb", action="store_true", help="open the debugger where an error is raised")
 
 
@@ -95,7 +127,7 @@ def _step(chosen: Namespace) -> int:
     wanted = settings.load("local")
     from ml_pipeline import foreground
 
-    name, arguments = foreground.arguments_of(chosen.step, runs.find(chosen.of or "latest"))
+    name, arguments = foreground.arguments_of(chosen.step, chosen.of)
     return foreground.call(name, arguments, wanted, chosen.pdb)
 
 
@@ -115,11 +147,12 @@ def _serve(chosen: Namespace) -> int:
 
 def _logs_options(parser: ArgumentParser) -> None:
     parser.add_argument("step", metavar="STEP", help="such as Train")
-    _of_option(parser, "the run on this machine")
+    _of_option(parser, "the run on this machine", "the newest with such a log")
     parser.add_argument(
         "execution", nargs="?", metavar="EXECUTION", help="with --env: the execution (default: the newest)"
     )
     options.cloud_or_local_options(parser)
+    parser.add_argument("--pipeline", choices=PIPELINES, help="with --env: of which one (default: train)")
     parser.add_argument("--follow", action="store_true", help="with --env: until the step has ended")
 
 
@@ -129,13 +162,14 @@ def _logs(chosen: Namespace) -> int:
             raise InputError(
                 f"--of {chosen.of} names a run on this machine: with --env write its id after STEP"
             )
+        chosen.pipeline = chosen.pipeline or PIPELINES[0]
         return operate_commands.logs(chosen)
-    if chosen.execution or chosen.follow:
-        given = chosen.execution or "--follow"
+    if chosen.execution or chosen.follow or chosen.pipeline:
+        given = chosen.execution or ("--follow" if chosen.follow else "--pipeline")
         raise InputError(
             f"{given} is for executions in the cloud: add --env ENV, or name a local run with --of"
         )
-    print(listing.log(chosen.step, runs.find(chosen.of or "latest")), end="")
+    print(listing.log(chosen.step, chosen.of), end="")
     return 0
 
 
@@ -153,7 +187,7 @@ def _metrics_options(parser: ArgumentParser) -> None:
 
 
 def _metrics(chosen: Namespace) -> int:
-    print(listing.metrics(runs.find(chosen.run), Path(chosen.against) if chosen.against else None))
+    print(listing.metrics(runs.find_training(chosen.run), Path(chosen.against) if chosen.against else None))
     return 0
 
 
@@ -168,10 +202,14 @@ def _workflows(chosen: Namespace) -> int:
 def _clean_options(parser: ArgumentParser) -> None:
     parser.description = (
         "Deletes older runs and their objects in the local AWS; never what a model version, runs/latest or a "
-        "step that a kept run took over points at."
+        "step that a kept run took over points at, nor the periods that were scored."
     )
     parser.add_argument(
-        "--keep", type=int, required=True, metavar="N", help="how many of the newest runs stay"
+        "--keep",
+        type=int,
+        required=True,
+        metavar="N",
+        help="how many of the newest runs stay, training and scoring each",
     )
 
 
@@ -218,8 +256,8 @@ def _report_options(parser: ArgumentParser) -> None:
 
 
 def _report(chosen: Namespace) -> int:
-    first = runs.find(chosen.run)
-    second = runs.find(chosen.other) if chosen.other else None
+    first = runs.find_training(chosen.run)
+    second = runs.find_training(chosen.other) if chosen.other else None
     from ml_pipeline import report
 
     print(report.compare(first, second) if second else report.write(first))
@@ -259,6 +297,7 @@ GROUPS = {
     "on this machine, with neither an AWS account nor Docker": (
         Command("adopt", "make settings.toml fit a data file of yours", _adopt_options, _adopt),
         Command("run", "the whole pipeline on a local AWS, or --from a step on", _run_options, _run),
+        Command("score", "new rows, scored by the approved model; what has drifted", _score_options, _score),
         Command(
             "step", "one step's function in this process, for a debugger or profiler", _step_options, _step
         ),
@@ -280,7 +319,7 @@ GROUPS = {
         ),
         Command(
             "definition",
-            "print the compiled pipeline definition (JSON)",
+            "print a compiled pipeline definition (JSON)",
             cloud_commands.definition_options,
             cloud_commands.definition,
         ),
@@ -288,7 +327,7 @@ GROUPS = {
     "in the cloud, where each tells account, region and endpoint first": (
         Command(
             "deploy",
-            "stacks, image and pipeline of an environment, as in this checkout",
+            "stacks, image and pipelines of an environment, as in this checkout",
             cloud_commands.deploy_options,
             cloud_commands.deploy,
         ),
@@ -306,7 +345,7 @@ GROUPS = {
         ),
         Command(
             "upsert",
-            "create or update the pipeline, if it has changed",
+            "create or update the pipelines, if they have changed",
             options.environment_options,
             cloud_commands.upsert,
         ),
@@ -318,13 +357,13 @@ GROUPS = {
         ),
         Command(
             "upload",
-            "a data file of a period, which the next execution trains on",
+            "data of a period: to train on, to score, or labels of what was scored",
             operate_commands.upload_options,
             operate_commands.upload,
         ),
         Command(
             "start",
-            "start the training pipeline: expected time, cost, and where to look",
+            "start a pipeline: expected time, cost, and where to look",
             operate_commands.start_options,
             operate_commands.start,
         ),

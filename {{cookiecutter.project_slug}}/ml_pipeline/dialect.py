@@ -26,6 +26,7 @@ HEAD_BYTES = 1 << 20  # of a file, which tell its dialect; no line may be longer
 ENDINGS = (".csv", ".tsv", ".txt", ".data")  # of a CSV's name, in either case
 ENDINGS_TOLD = ".csv, .tsv, .txt, .data or .parquet"
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+NAMELESS = "column_{}"  # name of a column that has none, by its place
 COMPARED_ROWS = 100  # of the head, which must have as many cells as the header for a delimiter to fit
 BYTE_ORDER_MARKS = {  # UTF-32's begins with UTF-16's
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -207,7 +208,7 @@ def _length_of_lines(head: bytes, lines: int) -> int:
 def _names(header: list[str]) -> Iterator[str]:
     """Names as written but for outer spaces; a nameless one, such as pandas' index has, by its place."""
     for place, name in enumerate(header, 1):
-        yield name.strip() or f"column_{place}"
+        yield name.strip() or NAMELESS.format(place)
 
 
 def _check_count(row: list[str], columns: tuple[str, ...], delimiter: str, place: str) -> None:

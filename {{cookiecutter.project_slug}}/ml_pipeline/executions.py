@@ -1,4 +1,4 @@
-"""Executions of the training pipeline: which one is meant, watching it, stopping it and what it started."""
+"""Executions of the pipelines: which one is meant, watching it, stopping it and what it started."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from ml_pipeline.display import Progress, kept_line, line
 from ml_pipeline.errors import InputError
 from ml_pipeline.jobs import ABSENT
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.results import kept, one_line, own
 from ml_pipeline.settings import Settings
 
@@ -31,13 +32,9 @@ CHILDREN = (
 )
 
 
-def train_pipeline_name(settings: Settings) -> str:
-    return f"{settings.prefix}-train"
-
-
-def summaries(settings: Settings) -> list[dict[str, Any]]:
+def summaries(pipeline: str, settings: Settings) -> list[dict[str, Any]]:
     """Executions as ListPipelineExecutions has them, the newest first. InputError without a pipeline."""
-    client, name = boto3.client("sagemaker"), train_pipeline_name(settings)
+    client, name = boto3.client("sagemaker"), f"{settings.prefix}-{pipeline}"
     pages = client.get_paginator("list_pipeline_executions")
     try:
         return [
@@ -54,12 +51,13 @@ def summaries(settings: Settings) -> list[dict[str, Any]]:
         raise
 
 
-def find(given: str | None, settings: Settings) -> str:
-    """ARN of the execution that is named by its id, the beginning of it or its ARN; None: the newest.
+def find(given: str | None, pipeline: str, settings: Settings) -> str:
+    """ARN of the pipeline's execution that its id, the beginning of it or its ARN names; None: the newest.
 
     Raises InputError, which lists the newest ones, unless it is exactly one.
     """
-    arns = [each["PipelineExecutionArn"] for each in summaries(settings)]
+    arns = [each["PipelineExecutionArn"] for each in summaries(pipeline, settings)]
+    name = f"{settings.prefix}-{pipeline}"
     if given is None and arns:
         return arns[0]
     wanted = (given or "").rpartition("/")[2]
@@ -68,21 +66,26 @@ def find(given: str | None, settings: Settings) -> str:
         return fitting[0]
     if not arns:
         raise InputError(
-            f"{train_pipeline_name(settings)} has had no execution yet: "
-            f"{_command('start', settings)} starts one"
+            f"{name} has had no execution yet: {_command('start', settings, pipeline)} starts one"
         )
     newest = [arn.rpartition("/")[2] for arn in fitting or arns]
     listed = ", ".join(newest[:SHOWN]) + (" ..." if len(newest) > SHOWN else "")
     raise InputError(
-        f"execution {given!r} fits {'more than one' if fitting else 'none'} of "
-        f"{train_pipeline_name(settings)}; the newest are: {listed}"
+        f"execution {given!r} fits {'more than one' if fitting else 'none'} of {name}; "
+        f"the newest are: {listed}{_other(pipeline) if not fitting else ''}"
     )
 
 
-def _command(name: str, settings: Settings) -> str:
+def _other(pipeline: str) -> str:
+    (other,) = (each for each in PIPELINES if each != pipeline)
+    return f" (--pipeline {other} looks among the others)"
+
+
+def _command(name: str, settings: Settings, pipeline: str = "train") -> str:
     from ml_pipeline.cloud.infrastructure import options  # which a local run has no need of
 
-    return f"`python -m ml_pipeline {name} {options(settings)}`"
+    which = "" if pipeline == "train" else f" --pipeline {pipeline}"
+    return f"`python -m ml_pipeline {name} {options(settings)}{which}`"
 
 
 def status(arn: str) -> str:
@@ -123,6 +126,15 @@ def watched(arn: str, names: list[str], settings: Settings, poll_seconds: float)
             pause = min(pause * POLL_GROWTH, poll_seconds * LONGEST_POLL) if states == seen else poll_seconds
             seen = states
             time.sleep(pause)
+
+
+def followed(arn: str, names: list[str], settings: Settings, poll_seconds: float) -> str:
+    """Status that the execution ended with; Ctrl-C stops it."""
+    try:
+        return watched(arn, names, settings, poll_seconds)
+    except KeyboardInterrupt:
+        print("\nstopping ...", flush=True)
+        return stopped(arn, poll_seconds)
 
 
 def stopped(arn: str, poll_seconds: float) -> str:

@@ -23,17 +23,28 @@ from ml_pipeline.settings import Settings
 NEW_ID = "step"  # with 8 hexadecimal digits as long as an execution's id: names of child jobs hold no more
 
 
-def arguments_of(step: str, run: Path) -> tuple[str, dict[str, Any]]:
-    """Name of the step's function and its recorded arguments. Raises InputError when there are none."""
+def arguments_of(step: str, of: str | None) -> tuple[str, dict[str, Any]]:
+    """Name of the step's function and its recorded arguments. Raises InputError when there are none.
+
+    of: the run; None takes the newest of those, training or scoring, that have called the step.
+    """
     name = step_name(step, written())
-    execution = runs.read(run, "execution.json")
-    recorded = {ran["name"]: ran["arguments"] for ran in execution["steps"] if ran["arguments"] is not None}
+    called = (run for run in runs.newest_first() if name in _recorded(run)) if of is None else ()
+    run = next(iter(called), None) or runs.find(of or "latest")
+    recorded = _recorded(run)
     if name not in recorded:
+        kind = "scoring run" if runs.pipeline_of(run) == "score" else "run"
         raise InputError(
-            f"run {execution['id']} has not called {name}: it has called {', '.join(recorded) or 'no step'}; "
+            f"{kind} {run.name} has not called {name}: it has called {', '.join(recorded) or 'no step'}; "
             "name another run with --of"
         )
     return name.lower(), recorded[name]
+
+
+def _recorded(run: Path) -> dict[str, dict[str, Any]]:
+    """Arguments by step."""
+    execution = runs.read(run, "execution.json")
+    return {ran["name"]: ran["arguments"] for ran in execution["steps"] if ran["arguments"] is not None}
 
 
 def call(name: str, arguments: dict[str, Any], settings: Settings, post_mortem: bool) -> int:

@@ -103,11 +103,28 @@ def columns_of(path: Path, options: Options) -> list[str]:
     return names
 
 
-def batches(path: Path, options: Options) -> Iterator[pa.RecordBatch]:
-    """Rows of a local file block by block, of a CSV as texts, of parquet as stored. Raises DataError."""
-    with path.open("rb") as file, TemporaryFile() as spool:
-        source = _Object(str(path), partial(path.open, "rb"))
-        yield from _opened(_Stream(file, hashlib.sha256()), spool, source, options)[1]
+def parquet_columns(path: Path, uri: str) -> list[str]:
+    """Column names of a local copy of a parquet object. Raises DataError."""
+    with path.open("rb") as file:
+        return _parquet_names(_parquet(file, uri), Options((), {}), uri)
+
+
+def batches(
+    path: Path, options: Options, uri: str = "", columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Rows of a local file block by block, of a CSV as texts, of parquet as stored. Raises DataError.
+
+    uri: the object that it is a copy of, whose name tells the format and is told. columns: None = all.
+    """
+    source = _Object(uri or str(path), partial(path.open, "rb"))
+    with path.open("rb") as file:
+        if _format(source.uri) == "parquet":
+            table = _parquet(file, source.uri)
+            names = columns or _parquet_names(table, options, source.uri)
+            yield from table.iter_batches(BATCH_ROWS, columns=names)
+        else:
+            stream = _Stream(file, hashlib.sha256())
+            yield from _csv_rows(stream, source, _sniffed(stream.head, source.uri, options), options, columns)
 
 
 def place(row: int, sources: tuple[Source, ...]) -> str:
@@ -125,15 +142,10 @@ def _objects(uri: str) -> list[str]:
     if uri in found and not uri.endswith("/"):
         return [uri]
     folder = uri.rstrip("/") + "/"
-    names = [name for name in found if name.startswith(folder) and not _hidden(name.removeprefix(folder))]
+    names = storage.data_objects(folder, found)
     if not names:
         raise DataError(f"{uri}: no such object, and no data below it; upload CSV or parquet there")
     return names
-
-
-def _hidden(name: str) -> bool:
-    """Whether it is a folder marker or, as _SUCCESS is, no data."""
-    return not name or any(part == "" or part[0] in "_." for part in name.split("/"))
 
 
 def _assembled(uri: str, objects: list[_Object], options: Options) -> Raw:
@@ -169,7 +181,7 @@ def _read_through(uri: str, objects: list[_Object], options: Options) -> Raw:
 def _add(columns: Mapping[str, cells.Reader], batches: Iterator[pa.RecordBatch], uri: str) -> int:
     """Adds the rows of one object to the columns and returns how many they are."""
     rows = 0
-    for batch in _ahead(batches):
+    for batch in ahead(batches):
         for name, column in columns.items():
             try:
                 column.add(batch.column(name))
@@ -240,7 +252,7 @@ def _opened(
     return list(found.names), _csv_rows(stream, source, found, options)
 
 
-def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The batches, each made while the one before is in use."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, batches, None)
@@ -249,12 +261,16 @@ def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield batch
 
 
+def is_readable(uri: str) -> bool:
+    """Whether the name's ending is that of CSV or parquet."""
+    return uri.lower().endswith((".parquet", *dialect.ENDINGS))
+
+
 def _format(uri: str) -> str:
     """parquet or csv, by the name's ending."""
-    name = uri.lower()
-    if not name.endswith((".parquet", *dialect.ENDINGS)):
+    if not is_readable(uri):
         raise DataError(f"{uri}: the name must end with {dialect.ENDINGS_TOLD}")
-    return "parquet" if name.endswith(".parquet") else "csv"
+    return "parquet" if uri.lower().endswith(".parquet") else "csv"
 
 
 def _sniffed(head: bytes, uri: str, options: Options) -> Dialect:
@@ -263,8 +279,10 @@ def _sniffed(head: bytes, uri: str, options: Options) -> Dialect:
     return dialect.sniff(head, uri, options.delimiter, options.columns)
 
 
-def _csv_rows(stream: _Stream, source: _Object, found: Dialect, options: Options) -> Iterator[pa.RecordBatch]:
-    """All columns as text. Cells may hold line breaks within quotes."""
+def _csv_rows(
+    stream: _Stream, source: _Object, found: Dialect, options: Options, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The columns (None = all) as text. Cells may hold line breaks within quotes."""
     if not stream.skip(found.data_offset):
         return
     broken: list[pyarrow.csv.InvalidRow] = []
@@ -275,6 +293,7 @@ def _csv_rows(stream: _Stream, source: _Object, found: Dialect, options: Options
     )
     converting = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(found.names, pa.string()),
+        include_columns=columns,
         null_values=["", *options.missing],
         strings_can_be_null=True,
     )

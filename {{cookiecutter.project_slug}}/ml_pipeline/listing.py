@@ -6,11 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ml_pipeline import runs
+from ml_pipeline import runs, scored
 from ml_pipeline.errors import InputError
 from ml_pipeline.rerun import step_name
 
-HEAD = ("run", "started", "status", "seconds", "test metric", "version", "earlier steps of")
+HEAD = ("run", "pipeline", "started", "status", "seconds", "metric or drift", "version", "earlier steps of")
 
 
 def table(folders: list[Path]) -> str:
@@ -57,8 +57,14 @@ def _digits(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
 
 
-def log(step: str, run: Path) -> str:
-    """Log of a step. Raises InputError, which lists those there are, for one that the run has none of."""
+def log(step: str, of: str | None) -> str:
+    """Log of a step. Raises InputError, which lists those there are, for one that the run has none of.
+
+    of: the run; None takes the newest that has a log of the step, training or scoring.
+    """
+    name = f"{step.lower()}.log"
+    having = (each for each in runs.newest_first() if name in _logs(each)) if of is None else ()
+    run = next(iter(having), None) or runs.find(of or "latest")
     names = [path.stem for path in sorted((run / "logs").glob("*.log"))]
     listed = [ran["name"] for ran in runs.read(run, "execution.json")["steps"] if ran["name"] in names]
     if not listed:
@@ -66,18 +72,24 @@ def log(step: str, run: Path) -> str:
     return (run / "logs" / f"{step_name(step, listed)}.log").read_text(encoding="utf-8")
 
 
+def _logs(run: Path) -> set[str]:
+    return {path.name.lower() for path in (run / "logs").glob("*.log")}
+
+
 def _row(run: Path) -> tuple[str, ...]:
     execution = runs.read(run, "execution.json")
     started, ended = (
         execution[key] and datetime.fromisoformat(execution[key]) for key in ("started", "ended")
     )
+    is_scoring = runs.pipeline_of(run) == "score"
     return (
         run.name,
+        runs.pipeline_of(run),
         f"{started.astimezone():%Y-%m-%d %H:%M}",
         execution["status"],
         f"{(ended - started).total_seconds():.1f}" if ended else "",
-        _metric(runs.read(run, "metrics.json")),
-        _version(runs.read(run, "model_package.json")),
+        scored.outcome(run) if is_scoring else _metric(runs.read(run, "metrics.json")),
+        _version_used(run) if is_scoring else _version(runs.read(run, "model_package.json")),
         execution.get("source") or "",
     )
 
@@ -87,6 +99,11 @@ def _metric(metrics: dict[str, Any] | None) -> str:
         return ""
     value = metrics["test"][metrics["primary"]]["value"]
     return f"{metrics['primary']} {_digits(value)}"
+
+
+def _version_used(run: Path) -> str:
+    """The version that a scoring run took."""
+    return ", ".join(sorted({str(document["package_version"]) for document in scored.drifts(run)}))
 
 
 def _version(package: dict[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""What an execution of a pipeline can be started with; `run --set Name=value` takes the same."""
+"""The pipelines and what their executions can be started with; `run --set Name=value` takes the same."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ml_pipeline.errors import InputError
 
+PIPELINES = ("train", "score")
 MAX_LENGTH = 256  # a parameter reaches a step as a container argument, and SageMaker cuts those off here
 
 
@@ -30,6 +31,16 @@ def train_parameters(bucket: str) -> tuple[Parameter, ...]:
 
 def score_parameters() -> tuple[Parameter, ...]:
     return Parameter("Period", "auto"), Parameter("TriggerReason", "manual")
+
+
+def of(pipeline: str, bucket: str) -> tuple[Parameter, ...]:
+    """Those of a pipeline: train or score."""
+    return score_parameters() if pipeline == "score" else train_parameters(bucket)
+
+
+def pipeline_of(execution_arn: str) -> str:
+    """train or score."""
+    return "score" if "-score/execution/" in execution_arn else "train"
 
 
 def check(values: dict[str, str], parameters: tuple[Parameter, ...]) -> None:

@@ -11,6 +11,7 @@ from ml_pipeline import graph, runs
 from ml_pipeline.errors import InputError
 
 STEPS = Path(__file__).parent / "steps"
+SCORING = ("select", "monitor")  # steps that the training pipeline does not have
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,14 @@ def prepared(step: str, of: str, new_data: str) -> Rerun:
 
     new_data: the option that names other data, if one was given; InputError unless STEP is what reads it.
     """
-    run = runs.find(of)
+    run = runs.find_training(of)
     definition, source = runs.read(run, "definition.json"), runs.read(run, "execution.json")
     known = graph.needs(definition)
+    if step.lower() in SCORING and step.capitalize() not in known:
+        raise InputError(
+            f"{step.capitalize()} is a step of the scoring pipeline, whose runs are always whole: "
+            "`python -m ml_pipeline score --data FILE`"
+        )
     rerun = Rerun(step_name(step, [*known, *(name for name in written() if name not in known)]), source)
     if source["ended"] is None:
         raise InputError(f"run {source['id']} has not ended: name another one with --of")

@@ -16,10 +16,14 @@ import boto3
 from botocore.exceptions import ClientError
 
 from ml_pipeline import storage
+from ml_pipeline.parameters import pipeline_of
+from ml_pipeline.periods import SUCCESS
+from ml_pipeline.scored import REPORT
 from ml_pipeline.settings import Settings
 
-# The boxes of the graph in its order.
+# The boxes of the training graph in its order.
 STEPS = ("process", "tune", "train", "transform", "evaluate", "bias", "register")
+SCORING_STEPS = ("select", "transform", "monitor")
 # Artefact of a step -> its place in the run's folder. Of several for one place the last that exists counts.
 FILES = {
     "evaluate/metrics.json": "metrics.json",
@@ -33,8 +37,9 @@ FILES = {
     "train/learning_curve.json": "learning_curve.json",
     "train/model.tar.gz": "model.tar.gz",
     "process/profile.json": "profile.json",
-    **{f"{step}/lineage.json": "lineage.json" for step in STEPS},
+    **{f"{step}/lineage.json": "lineage.json" for step in (*SCORING_STEPS, *STEPS)},
 }
+PUBLISHED = ("output", "monitor")  # folders of a scored period
 HEAD_BYTES = 2**20  # of the test split: more than its first row
 LOG_GROUPS = {
     "TrainingJob": "TrainingJobs",
@@ -109,7 +114,10 @@ def fetch(arn: str, settings: Settings, runs: Path) -> Path:
     execution = _execution(arn, ran, settings)
     _write(unfinished / "execution.json", execution)
     _copy_files(ran, settings, unfinished)
-    _copy_example(execution, settings, unfinished / "example.jsonl")
+    if pipeline_of(arn) == "score":
+        _copy_periods(execution, settings, unfinished)
+    else:
+        _copy_example(execution, settings, unfinished / "example.jsonl")
     _copy_definition(arn, unfinished)
     _copy_logs(ran, arn, unfinished / "logs")
     for step in execution["steps"]:
@@ -209,6 +217,45 @@ def _copy_files(ran: list[Ran], settings: Settings, folder: Path) -> None:
         if uri in present:
             (folder / place).parent.mkdir(exist_ok=True)
             storage.download(uri, folder / place)
+
+
+def _copy_periods(execution: dict[str, Any], settings: Settings, folder: Path) -> None:
+    """Copies what the execution published of its periods: scores, measures, the newest one's report."""
+    periods = [period for period in _periods(execution) if _measured_by(execution["id"], period, settings)]
+    for period in periods:
+        place = period if len(periods) > 1 else ""
+        for name in PUBLISHED:
+            _copy_folder(f"{_period_uri(period, settings)}/{name}", folder / name / place)
+        report = folder / "monitor" / place / REPORT
+        if report.exists():
+            shutil.copyfile(report, folder / REPORT)
+
+
+def _periods(execution: dict[str, Any]) -> list[str]:
+    """Those that were selected and those whose labels came late, the oldest first."""
+    results = {step["name"]: step["result"] or {} for step in execution["steps"]}
+    selected = [each["period"] for each in results.get("Select", {}).get("periods", [])]
+    measured = results.get("Monitor", {}).get("monitor_uris", [])
+    return sorted({*selected, *(uri.split("/")[4] for uri in measured)})
+
+
+def _measured_by(execution_id: str, period: str, settings: Settings) -> bool:
+    """Whether the period's newest measures are this execution's and not those of another one."""
+    document = _json(f"{_period_uri(period, settings)}/monitor/drift.json")
+    return document is not None and document["execution"] == execution_id
+
+
+def _period_uri(period: str, settings: Settings) -> str:
+    return f"s3://{settings.bucket}/score/{period}"
+
+
+def _copy_folder(uri: str, folder: Path) -> None:
+    """Downloads what lies below the URI, but for its marks."""
+    for found, _ in storage.list_uris(f"{uri}/"):
+        path = folder / found.removeprefix(f"{uri}/")
+        if path.name != SUCCESS:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            storage.download(found, path)
 
 
 def _copy_example(execution: dict[str, Any], settings: Settings, path: Path) -> None:

@@ -18,6 +18,8 @@ from ml_pipeline.rerun import Rerun
 from ml_pipeline.settings import Settings
 from ml_pipeline.summary import COMMAND
 
+BOTH = "both"  # pipelines, for whoever wants both definitions with one loading of the SDK
+
 
 @dataclass(frozen=True)
 class Request:
@@ -44,7 +46,8 @@ def run(request: Request, settings: Settings) -> int:
             prepare(settings)
             with ThreadPoolExecutor(1) as beside:
                 uploaded = beside.submit(_uploaded, request.data, settings) if request.data else None
-                definition = json.loads(upsert.upsert(settings).definition)
+                (upserted,) = upsert.upsert(settings, ("train",))
+                definition = json.loads(upserted.definition)
             selection = _selection(request.rerun, definition, settings)
             data_uri = uploaded.result() if uploaded else None
             name, values = f"{settings.prefix}-train", _parameters(request, definition, settings, data_uri)
@@ -74,8 +77,11 @@ def _renew(package_arn: str) -> None:
             results.write_package(package_arn, folder)
 
 
-def definition(settings: Settings, account: str = ACCOUNT) -> int:
-    """Prints the compiled pipeline definition; compiling uploads, so it goes to a server of its own."""
+def definition(pipeline: str, settings: Settings, account: str = ACCOUNT) -> int:
+    """Prints the compiled definition of train or score; of both, one object that holds them by name.
+
+    Compiling uploads, so it goes to a server of its own.
+    """
     with tempfile.TemporaryDirectory() as folder, LocalAws(Path(folder), settings.region) as aws:
         from ml_pipeline import sdk, upsert
 
@@ -83,7 +89,9 @@ def definition(settings: Settings, account: str = ACCOUNT) -> int:
         aws.connect()
         settings = upsert.resolved(settings, account)
         prepare(settings)
-        print(json.dumps(json.loads(upsert.compiled(settings)), indent=1))
+        wanted = pipeline_parameters.PIPELINES if pipeline == BOTH else (pipeline,)
+        found = {name: json.loads(text) for name, text in upsert.compiled(settings, wanted).items()}
+        print(json.dumps(found if pipeline == BOTH else found[pipeline], indent=1))
         return 0
 
 
@@ -149,11 +157,7 @@ def _followed(arn: str, names: list[str], settings: Settings, kept: bool) -> int
 
     with ThreadPoolExecutor(1) as beside:
         beside.submit(report.load)  # what it imports takes a second, in which a step runs
-        try:
-            status = executions.watched(arn, names, settings, executions.LOCAL_POLL_SECONDS)
-        except KeyboardInterrupt:
-            print("\nstopping ...", flush=True)
-            status = executions.stopped(arn, executions.LOCAL_POLL_SECONDS)
+        status = executions.followed(arn, names, settings, executions.LOCAL_POLL_SECONDS)
         folder = results.fetch(arn, settings, runs.RUNS)
         print("\n".join(summary.lines(folder, kept)), flush=True)
         print(_reported(folder, beside.submit(report.write, folder)), flush=True)

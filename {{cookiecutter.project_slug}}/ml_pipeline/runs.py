@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ml_pipeline import parameters
 from ml_pipeline.errors import InputError
 
 RUNS = Path("runs")
@@ -30,6 +31,24 @@ def newest_first() -> list[Path]:
     """Folders of all complete runs."""
     found = [path.parent for path in RUNS.glob("*/execution.json") if not path.parent.is_symlink()]
     return sorted(found, key=lambda run: read(run, "execution.json")["started"], reverse=True)
+
+
+def pipeline_of(run: Path) -> str:
+    """train or score."""
+    return parameters.pipeline_of(read(run, "execution.json")["arn"])
+
+
+def find_training(name: str) -> Path:
+    """Folder of a training run; `latest` is the newest of these. Raises InputError for a scoring run."""
+    run = find(name)
+    if pipeline_of(run) == "score" and name == "latest":
+        run = next((each for each in newest_first() if pipeline_of(each) == "train"), run)
+    if pipeline_of(run) == "score":
+        raise InputError(
+            f"run {run.name} is a scoring run, and a training run is needed: name one that "
+            f"`python -m ml_pipeline runs` lists (what was scored and measured: {RUNS / run.name}/)"
+        )
+    return run
 
 
 def find(name: str) -> Path:

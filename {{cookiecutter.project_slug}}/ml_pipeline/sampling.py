@@ -19,21 +19,39 @@ class Sample:
     total: int
 
 
+class Reservoir:
+    """At most so many rows of a stream, each with the same chance whatever its place.
+
+    The same rows for the same stream and seed, into whatever batches it is cut.
+    """
+
+    def __init__(self, limit: int, seed: int) -> None:
+        self._limit, self._generator = limit, np.random.default_rng(seed)
+        self._kept: list[pa.RecordBatch] = []
+        self._lots, self._bound = np.empty(0), 1.0
+        self.total = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        drawn = self._generator.random(batch.num_rows)
+        self.total += batch.num_rows
+        low = drawn < self._bound
+        if low.any():
+            self._kept.append(batch.filter(pa.array(low)))
+            self._lots = np.concatenate([self._lots, drawn[low]])
+        if len(self._lots) > 2 * self._limit:
+            self._kept, self._lots, self._bound = _lowest(self._kept, self._lots, self._limit)
+
+    def rows(self) -> pa.Table:
+        """The drawn rows in the stream's order. Raises ValueError when nothing was added."""
+        return pa.Table.from_batches(_lowest(self._kept, self._lots, self._limit)[0])
+
+
 def draw(rows: Iterator[pa.RecordBatch], limit: int, seed: int) -> Sample:
     """Each row with the same chance, whatever its place; the same rows for the same file and seed."""
-    generator = np.random.default_rng(seed)
-    kept, lots, total, bound = [], np.empty(0), 0, 1.0
+    reservoir = Reservoir(limit, seed)
     for batch in rows:
-        drawn = generator.random(batch.num_rows)
-        total += batch.num_rows
-        kept.append(batch.filter(pa.array(drawn < bound)))
-        lots = np.concatenate([lots, drawn[drawn < bound]])
-        if len(lots) > 2 * limit:
-            kept, lots, bound = _lowest(kept, lots, limit)
-    if not total:
-        return Sample(pa.table({}), 0)
-    kept, _, _ = _lowest(kept, lots, limit)
-    return Sample(pa.Table.from_batches(kept), total)
+        reservoir.add(batch)
+    return Sample(reservoir.rows() if reservoir.total else pa.table({}), reservoir.total)
 
 
 def _lowest(

@@ -32,7 +32,7 @@ def model_of(name: str | None) -> Path:
         if run is None:
             raise InputError("there is no model yet: make one with `python -m ml_pipeline run`")
         return run
-    run = runs.find(name)
+    run = runs.find_training(name)
     if not (run / "model.tar.gz").exists():
         raise InputError(f"run {run.name} has no model: it ended before Train had made one; name another run")
     return run

@@ -21,6 +21,7 @@ from ml_pipeline.names import (
     POST_TRAINING_BIAS,
     PRE_TRAINING_BIAS,
 )
+from ml_pipeline.parameters import PIPELINES
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 FILE = "settings.toml"
@@ -500,13 +501,13 @@ def _check_between_sections(settings: Settings) -> None:
 
 
 def _check_schedule(section: Schedule) -> None:
-    if section.score:  # what it would start does not exist
-        _refuse(section.score, "empty, since this project has no scoring pipeline", "schedule.score")
-    try:
-        if section.train:
-            schedule.check(section.train)
-    except ValueError as error:
-        _refuse(section.train, f"what EventBridge Scheduler takes ({error})", "schedule.train")
+    for pipeline in PIPELINES:
+        expression = getattr(section, pipeline)
+        try:
+            if expression:
+                schedule.check(expression)
+        except ValueError as error:
+            _refuse(expression, f"what EventBridge Scheduler takes ({error})", f"schedule.{pipeline}")
     try:
         schedule.check_timezone(section.timezone)
     except ValueError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -44,6 +45,14 @@ def stream(uri: str) -> BinaryIO:
     """The object's bytes as they arrive."""
     bucket, key = split_uri(uri)
     return _s3().get_object(Bucket=bucket, Key=key)["Body"]
+
+
+def sha256(uri: str) -> str:
+    """Hash of the object's bytes, which are not held at once."""
+    digest, body = hashlib.sha256(), stream(uri)
+    while piece := body.read(MIB):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def read_head(uri: str, size: int) -> str:
@@ -84,11 +93,15 @@ def write_csv(uri: str, table: pa.Table) -> None:
     """Writes a header and rows; a missing cell is empty, no cell is quoted unless one of them needs it."""
     header = io.StringIO(newline="")
     csv.writer(header, lineterminator="\n").writerow(table.column_names)
+    write_bytes(uri, header.getvalue().encode() + csv_rows(table))
+
+
+def csv_rows(table: pa.Table) -> bytes:
+    """Rows of a CSV without header: a missing cell is empty, none is quoted unless one of them needs it."""
     try:
-        rows = _rows(table, "none")
+        return _rows(table, "none")
     except pa.ArrowInvalid:  # a comma, a quote or a line break in a cell
-        rows = _rows(table, "needed")
-    write_bytes(uri, header.getvalue().encode() + rows)
+        return _rows(table, "needed")
 
 
 def _rows(table: pa.Table, quoting: str) -> bytes:
@@ -126,6 +139,21 @@ def list_uris(prefix_uri: str) -> list[tuple[str, int]]:
     return [
         (f"s3://{bucket}/{item['Key']}", item["Size"]) for page in pages for item in page.get("Contents", [])
     ]
+
+
+def exists(uri: str) -> bool:
+    """Whether there is an object of exactly this name."""
+    return any(found == uri for found, _ in list_uris(uri))
+
+
+def data_objects(folder_uri: str, uris: Iterable[str]) -> list[str]:
+    """Those of the URIs that lie below the folder and are data: no folder marker, nothing as _SUCCESS is."""
+    names = [uri for uri in uris if uri.startswith(folder_uri)]
+    return [uri for uri in names if not _hidden(uri.removeprefix(folder_uri))]
+
+
+def _hidden(name: str) -> bool:
+    return not name or any(part == "" or part[0] in "_." for part in name.split("/"))
 
 
 def folders(prefix_uri: str) -> list[str]:

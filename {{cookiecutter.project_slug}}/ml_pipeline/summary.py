@@ -23,21 +23,24 @@ def lines(run: Path, kept: bool, again: str = "") -> list[str]:
     starts another execution in the cloud; without one it is `run`, of what is left to do.
     """
     execution = _read(run / "execution.json")
-    seconds = _seconds(execution)
-    head = f"\n{execution['status']} in {seconds:.1f} s -> {run}"
-    if execution.get("source"):
-        head += f", with earlier steps of run {execution['source']}"
+    first = head(run, execution)
     if execution["status"] == "Succeeded":
-        return [head, *_quality(run), *_registered(run, kept)]
+        return [first, *_quality(run), *_registered(run, kept)]
     failed = [step for step in execution["steps"] if step["status"] == "Failed"]
     if any(step["type"] == "Fail" for step in failed):
-        return [head, *_quality(run), *_missed(run)]
+        return [first, *_quality(run), *_missed(run)]
     if not failed:
-        return [head, f"to go on: {again or _again(execution, kept)}"]
+        return [first, f"to go on: {again or _again(execution, kept)}"]
     then = (
         f"deploy that if it is code or settings, then {again}" if again else f"then {_again(execution, kept)}"
     )
-    return [head, *_failure(run, failed[0], execution), f"what to do: {_remedy(run, failed[0])}, {then}"]
+    return [first, *failure(run, failed[0], execution), f"what to do: {_remedy(run, failed[0])}, {then}"]
+
+
+def head(run: Path, execution: dict[str, Any]) -> str:
+    """How it ended, how long it took, where its results are."""
+    told = f"\n{execution['status']} in {_seconds(execution):.1f} s -> {run}"
+    return f"{told}, with earlier steps of run {execution['source']}" if execution.get("source") else told
 
 
 def _again(execution: dict[str, Any], kept: bool) -> str:
@@ -47,7 +50,8 @@ def _again(execution: dict[str, Any], kept: bool) -> str:
     return f"{COMMAND} run --from {left}" if kept and done and left else f"{COMMAND} run"
 
 
-def _failure(run: Path, step: dict[str, Any], execution: dict[str, Any]) -> list[str]:
+def failure(run: Path, step: dict[str, Any], execution: dict[str, Any]) -> list[str]:
+    """What failed, where in the code, and the log."""
     log, text = _log(run, step)
     frames = [f"{place}:{number}" for place, number, _ in FRAME.findall(text) if place != RECORD]
     told = ["steps: " + ", ".join(f"{ran['name']} {ran['status']}" for ran in execution["steps"])]

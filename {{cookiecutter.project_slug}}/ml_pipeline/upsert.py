@@ -1,4 +1,4 @@
-"""From the graph to a pipeline that SageMaker holds: content hash, compiled definition, create or update."""
+"""From the graphs to pipelines that SageMaker holds: content hash, compiled definitions, create or update."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,7 @@ PACKAGE = Path(__file__).parent
 PROJECT = PACKAGE.parent
 LOCK = "requirements.txt"
 XGBOOST_VERSION = "3.2-0"  # of the managed container that tuning trials run on
-# What a definition and its payloads are made of; a commit that changes none of it changes no pipeline.
+# What definitions and their payloads are made of; a commit that changes none of it changes no pipeline.
 INPUTS = (PACKAGE.name, LOCK, "Dockerfile", "settings.toml", ".python-version")
 HASH_TAG = "ContentHash"
 DIRTY = "-dirty"
@@ -37,6 +37,7 @@ DIRTY = "-dirty"
 class Upserted:
     """A pipeline that SageMaker holds now. outcome: created, updated or unchanged."""
 
+    name: str
     arn: str
     definition: str
     content_hash: str
@@ -71,34 +72,42 @@ def resolved(settings: Settings, account: str) -> Settings:
     return with_images(located(settings, account))
 
 
-def upsert(settings: Settings) -> Upserted:
-    """The training pipeline, created or updated unless it is made of this code, lock and settings.
+def upsert(settings: Settings, pipelines: tuple[str, ...]) -> list[Upserted]:
+    """The pipelines (train, score), created or updated unless they are made of this code, lock and settings.
 
-    settings: located. Compiles once at most, and only what nobody has compiled before.
+    settings: located. Compiles with one loading of the SDK, and only what nobody has compiled before.
     """
-    client, name, wanted = boto3.client("sagemaker"), f"{settings.prefix}-train", content_hash(settings)
-    if found := unchanged(settings):
-        return found
-    present, text = described(client, name), _definition(settings, wanted)
+    client, wanted = boto3.client("sagemaker"), content_hash(settings)
+    found = {pipeline: _unchanged(client, settings, pipeline, wanted) for pipeline in pipelines}
+    texts = _definitions(settings, wanted, tuple(name for name in pipelines if not found[name]))
+    return [found[name] or _put(client, settings, name, texts[name], wanted) for name in pipelines]
+
+
+def _put(client: Any, settings: Settings, pipeline: str, text: str, content_hash: str) -> Upserted:
+    name = f"{settings.prefix}-{pipeline}"
+    present = described(client, name)
     request = {"PipelineName": name, "PipelineDefinition": text, "RoleArn": settings.role_arn}
     tags = {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
-    tag_list = [{"Key": key, "Value": value} for key, value in {**tags, HASH_TAG: wanted}.items()]
+    tag_list = [{"Key": key, "Value": value} for key, value in {**tags, HASH_TAG: content_hash}.items()]
     if present is None:
-        return Upserted(
-            client.create_pipeline(**request, Tags=tag_list)["PipelineArn"], text, wanted, "created"
-        )
+        arn = client.create_pipeline(**request, Tags=tag_list)["PipelineArn"]
+        return Upserted(name, arn, text, content_hash, "created")
     arn = client.update_pipeline(**request)["PipelineArn"]
     client.add_tags(ResourceArn=arn, Tags=tag_list)  # last: until then it counts as changed
-    return Upserted(arn, text, wanted, "updated")
+    return Upserted(name, arn, text, content_hash, "updated")
 
 
-def unchanged(settings: Settings) -> Upserted | None:
+def unchanged(settings: Settings, pipeline: str) -> Upserted | None:
     """The pipeline as it is, when it is made of this code, lock and settings; else None."""
-    client, wanted = boto3.client("sagemaker"), content_hash(settings)
-    present = described(client, f"{settings.prefix}-train")
+    return _unchanged(boto3.client("sagemaker"), settings, pipeline, content_hash(settings))
+
+
+def _unchanged(client: Any, settings: Settings, pipeline: str, wanted: str) -> Upserted | None:
+    name = f"{settings.prefix}-{pipeline}"
+    present = described(client, name)
     if present is None or deployed_hash(client, present["PipelineArn"]) != wanted:
         return None
-    return Upserted(present["PipelineArn"], present["PipelineDefinition"], wanted, "unchanged")
+    return Upserted(name, present["PipelineArn"], present["PipelineDefinition"], wanted, "unchanged")
 
 
 def described(client: Any, name: str) -> dict[str, Any] | None:
@@ -140,32 +149,43 @@ def plain(settings: Settings) -> Settings:
     return replace(settings, commit=commit, prices={}, xgboost_image_uri="", clarify_image_uri="")
 
 
-def _definition(settings: Settings, content_hash: str) -> str:
-    """The definition of this content, from S3 or compiled now; then it is the last object stored."""
+def _definitions(settings: Settings, content_hash: str, pipelines: tuple[str, ...]) -> dict[str, str]:
+    """Definitions of this content by pipeline, from S3 or compiled now; then they are stored last."""
     folder = code_uri(settings, content_hash)
-    bucket, _, prefix = folder.removeprefix("s3://").partition("/")
-    s3 = boto3.client("s3")
+    stored = {name: _stored(f"{folder}/definition-{name}.json") for name in pipelines}
+    found = {name: text for name, text in stored.items() if text is not None}
+    absent = tuple(name for name in pipelines if name not in found)
+    return found | (_made(settings, folder, absent) if absent else {})
+
+
+def _stored(uri: str) -> str | None:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
     try:
-        return s3.get_object(Bucket=bucket, Key=f"{prefix}/definition.json")["Body"].read().decode()
+        return boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
-    print(f"compiling {settings.prefix}-train ...", flush=True)
-    settings = with_images(settings)
+        return None
+
+
+def _made(settings: Settings, folder: str, pipelines: tuple[str, ...]) -> dict[str, str]:
+    names = " and ".join(f"{settings.prefix}-{pipeline}" for pipeline in pipelines)
+    print(f"compiling {names} ...", flush=True)
+    settings, s3 = with_images(settings), boto3.client("s3")
+    bucket, _, prefix = folder.removeprefix("s3://").partition("/")
     # Written first: who may not write is told so by S3, not by the SDK's traceback.
     kept = json.dumps(inputs(settings), indent=1).encode()
     s3.put_object(Bucket=bucket, Key=f"{prefix}/inputs.json", Body=kept)
-    text = compiled(settings)
-    s3.put_object(Bucket=bucket, Key=f"{prefix}/definition.json", Body=text.encode())
-    return text
+    texts = compiled(settings, pipelines)
+    for pipeline, text in texts.items():
+        s3.put_object(Bucket=bucket, Key=f"{prefix}/definition-{pipeline}.json", Body=text.encode())
+    return texts
 
 
-def compiled(settings: Settings) -> str:
-    """Pipeline definition as JSON. Uploads the payloads of its steps to `code/<content hash>/`."""
+def compiled(settings: Settings, pipelines: tuple[str, ...]) -> dict[str, str]:
+    """Definitions as JSON by pipeline. Uploads the payloads of their steps to `code/<content hash>/`."""
     sdk.load()
     from sagemaker.core.helper.session_helper import Session
-
-    from ml_pipeline.pipeline import train_pipeline
 
     remote = {"IncludeLocalWorkDir": True, "S3RootUri": code_uri(settings, content_hash(settings))}
     if settings.kms_key_arn:
@@ -180,7 +200,18 @@ def compiled(settings: Settings) -> str:
         )
         # The SDK's own asks for all buckets of the account first, and would make this one.
         session.default_bucket = lambda: settings.bucket
-        return train_pipeline(settings, session).definition()
+        return {name: _graph(name)(settings, session).definition() for name in pipelines}
+
+
+def _graph(pipeline: str) -> Callable[[Settings, Any], Any]:
+    """The function that wires the pipeline. Its module loads the SDK."""
+    if pipeline == "score":
+        from ml_pipeline.scoring import score_pipeline
+
+        return score_pipeline
+    from ml_pipeline.pipeline import train_pipeline
+
+    return train_pipeline
 
 
 def content_hash(settings: Settings) -> str:

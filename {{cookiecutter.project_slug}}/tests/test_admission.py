@@ -68,10 +68,10 @@ def test_a_storm_of_hundreds_is_decided_at_once():
     assert [each.id for each in many if refusal(each, many, DAY) is None] == ["000"]
 
 
-def pipeline_of(settings) -> str:
+def pipeline_of(settings, of: str = "train") -> str:
     client = boto3.client("sagemaker")
     role = "arn:aws:iam::123456789012:role/SageMakerPipelineRole"
-    made = {"PipelineName": f"{settings.prefix}-train", "PipelineDefinition": "{}", "RoleArn": role}
+    made = {"PipelineName": f"{settings.prefix}-{of}", "PipelineDefinition": "{}", "RoleArn": role}
     client.create_pipeline(**made, ClientRequestToken="t" * 32)
     return made["PipelineName"]
 
@@ -90,8 +90,8 @@ def test_the_second_execution_stops_itself_and_leaves_no_result(bucket, settings
     monkeypatch.setattr(admission, "_stop", lambda client, arn: stopped.append(arn))
     name = pipeline_of(wanted)
     first, second = started(name), started(name)
-    admission.admit("manual", first, wanted)
-    admission.admit("manual", second, wanted)
+    admission.admit("train", "manual", first, wanted)
+    admission.admit("train", "manual", second, wanted)
     assert [arn.rpartition("/")[2] for arn in stopped] == [second]
     assert [uri for uri, _ in storage.list_uris(f"s3://{bucket}/")] == [
         wanted.uri(first, "process", "admitted.json")
@@ -100,9 +100,9 @@ def test_the_second_execution_stops_itself_and_leaves_no_result(bucket, settings
 
 def test_a_call_outside_of_an_execution_asks_nobody_to_stop(bucket, settings, monkeypatch):
     monkeypatch.setattr(admission, "_stop", lambda client, arn: pytest.fail(arn))
-    admission.admit("drift", "nobody", settings())
+    admission.admit("train", "drift", "nobody", settings())
     pipeline_of(settings())
-    admission.admit("drift", "nobody", settings())
+    admission.admit("train", "drift", "nobody", settings())
     assert storage.list_uris(f"s3://{bucket}/") == []
 
 
@@ -110,7 +110,7 @@ def test_nothing_is_read_before_an_execution_is_admitted(bucket, settings, monke
     class Refused(Exception):
         pass
 
-    def admit(reason, execution_id, settings):
+    def admit(pipeline, reason, execution_id, settings):
         raise Refused(reason, execution_id)
 
     monkeypatch.setattr(admission, "admit", admit)

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, mean_squared_error, roc_auc_score
 
-from ml_pipeline import metrics, model_quality, serving, storage
+from ml_pipeline import approved, metrics, model_quality, serving, storage
 from ml_pipeline.names import BETTER_HIGH
 from ml_pipeline.settings import Settings
-from ml_pipeline.steps.evaluate import evaluate, load, newest_approved
+from ml_pipeline.steps.evaluate import evaluate, load
 from ml_pipeline.steps.process import process
 from ml_pipeline.steps.train import train
 
@@ -247,14 +247,18 @@ def test_the_newest_approved_version_is_scored_on_the_same_rows(run: Callable[..
 
 
 def test_the_champion_is_the_newest_version_that_is_approved(bucket: str) -> None:
-    assert newest_approved("loans-local") is None
+    assert approved.newest("loans-local") is None
     boto3.client("sagemaker").create_model_package_group(ModelPackageGroupName="loans-local")
-    assert newest_approved("loans-local") is None
+    assert approved.newest("loans-local") is None
     register("loans-local", "s3://b/1.tar.gz")
     second = register("loans-local", "s3://b/2.tar.gz")
     register("loans-local", "s3://b/3.tar.gz", "PendingManualApproval")
     register("loans-local", "s3://b/4.tar.gz", "Rejected")
-    assert newest_approved("loans-local") == (second, "s3://b/2.tar.gz")
+    found = approved.newest("loans-local")
+    assert (found["ModelPackageArn"], approved.container(found)["ModelDataUrl"]) == (
+        second,
+        "s3://b/2.tar.gz",
+    )
 
 
 def test_a_champion_that_cannot_score_the_rows_is_told_with_the_remedy(run: Callable[..., Ran]) -> None:

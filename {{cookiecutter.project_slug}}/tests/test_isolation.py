@@ -49,7 +49,7 @@ def test_tuning_trials_run_in_the_subnets_without_any_network_and_under_the_key(
 
 
 def test_a_transform_job_is_under_the_key_and_its_model_in_the_subnets(closed):
-    request = transform.transform_request("m", "s3://bucket/in.csv", "s3://bucket/out", closed)
+    request = transform.transform_request("m", "s3://bucket/in.csv", "s3://bucket/out", 1, closed)
     valid("CreateTransformJob", request | {"TransformJobName": "t"})
     assert request["TransformOutput"]["KmsKeyId"] == request["TransformResources"]["VolumeKmsKeyId"] == KEY
     client = boto3.client("sagemaker", "eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
@@ -67,7 +67,7 @@ def test_a_transform_job_is_under_the_key_and_its_model_in_the_subnets(closed):
         arn = "arn:aws:sagemaker:eu-west-1:123456789012:model/m"
         stub.add_response("create_model", {"ModelArn": arn}, sent)
         stub.add_response("delete_model", {})
-        with transform._model("m", "s3://bucket/model.tar.gz", "abc", closed):
+        with transform._model("m", "s3://bucket/model.tar.gz", closed.image_uri, "abc", closed):
             pass
 
 
@@ -84,7 +84,7 @@ def test_a_clarify_job_runs_in_the_subnets_under_the_key_and_may_reach_s3(closed
 def test_without_subnets_and_key_no_request_speaks_of_them(open_settings):
     requests = [
         tuning(open_settings),
-        transform.transform_request("m", "s3://b/in.csv", "s3://b/out", open_settings),
+        transform.transform_request("m", "s3://b/in.csv", "s3://b/out", 1, open_settings),
         clarify.processing_request("s3://b/bias", open_settings),
         isolation.model(open_settings),
         isolation.function_step(open_settings, "ml.m5.large"),

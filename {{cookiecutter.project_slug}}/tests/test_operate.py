@@ -106,8 +106,8 @@ def test_a_period_is_marked_complete_after_its_file(bucket, settings, tmp_path, 
             lambda *given, keep=keep, name=name: (written.append((name, given[-1])), keep(*given)),
         )
     folder = f"s3://{bucket}/raw/2027-01-01"
-    upload.upload(path, "2027-01-01", False, settings())
-    upload.upload(path, "2027-01-01", True, settings())
+    upload.upload([path], "raw", "2027-01-01", False, settings())
+    upload.upload([path], "raw", "2027-01-01", True, settings())
     first = [("upload", f"{folder}/data.csv"), ("mark_success", folder)]
     assert written == [*first, ("delete", f"{folder}/_SUCCESS"), *first]
 
@@ -115,7 +115,7 @@ def test_a_period_is_marked_complete_after_its_file(bucket, settings, tmp_path, 
 def test_an_upload_before_the_deployment_names_the_command_that_makes_the_bucket(bucket, settings, tmp_path):
     elsewhere = replace(settings(), env="dev", suffix="ana")
     with pytest.raises(InputError, match="`python -m ml_pipeline deploy --env dev --suffix ana` makes it"):
-        upload.upload(tmp_path / "data.csv", "2027-01-01", False, elsewhere)
+        upload.upload([tmp_path / "data.csv"], "raw", "2027-01-01", False, elsewhere)
 
 
 class Pages:

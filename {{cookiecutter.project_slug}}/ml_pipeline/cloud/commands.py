@@ -11,17 +11,18 @@ from dataclasses import replace
 from ml_pipeline import settings
 from ml_pipeline.cloud.options import cloud_or_local_options, connected, environment_options, in_the_cloud
 from ml_pipeline.errors import InputError
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import Settings
 
 
 def deploy_options(parser: ArgumentParser) -> None:
     parser.description = (
-        "Brings stacks, image and pipeline to what this checkout says. A private copy (--suffix) has its "
+        "Brings stacks, image and pipelines to what this checkout says. A private copy (--suffix) has its "
         "schedules off."
     )
     environment_options(parser)
     parser.add_argument(
-        "--ci", action="store_true", help="only what CI's role may: image, pipeline, triggers"
+        "--ci", action="store_true", help="only what CI's role may: image, pipelines, triggers"
     )
 
 
@@ -44,6 +45,12 @@ def destroy_options(parser: ArgumentParser) -> None:
 
 def definition_options(parser: ArgumentParser) -> None:
     cloud_or_local_options(parser)
+    parser.add_argument(
+        "--pipeline",
+        choices=(*PIPELINES, "both"),
+        default=PIPELINES[0],
+        help="both: an object that holds each by its name (default: %(default)s)",
+    )
     parser.add_argument("--account", metavar="ID", help="the account in it; nothing is asked of AWS")
     for option in ("--subnets", "--security-groups"):
         parser.add_argument(option, default="", metavar="IDS", help="of the jobs, with commas between them")
@@ -96,7 +103,7 @@ def definition(chosen: Namespace) -> int:
     from ml_pipeline import run
 
     if not chosen.env:
-        return run.definition(settings.load("local"))
+        return run.definition(chosen.pipeline, settings.load("local"))
     from ml_pipeline.cloud import access, infrastructure
 
     if not chosen.account:
@@ -105,7 +112,7 @@ def definition(chosen: Namespace) -> int:
     if chosen.subnets:
         places = {"SubnetIds": chosen.subnets, "SecurityGroupIds": chosen.security_groups}
         wanted = infrastructure.in_network(wanted, places)
-    return run.definition(replace(wanted, kms_key_arn=chosen.kms_key_arn), chosen.account)
+    return run.definition(chosen.pipeline, replace(wanted, kms_key_arn=chosen.kms_key_arn), chosen.account)
 
 
 @in_the_cloud

@@ -44,11 +44,10 @@ class Expectation:
         return f"expected: about {minutes(self.seconds)}, {price(self.usd, self.unpriced)} (as {of})"
 
 
-def expectation(settings: Settings) -> Expectation:
+def expectation(pipeline: str, settings: Settings) -> Expectation:
     """Time: the median; cost: that of the newest."""
-    done = [
-        each for each in executions.summaries(settings) if each["PipelineExecutionStatus"] == "Succeeded"
-    ][:SAMPLE]
+    listed = executions.summaries(pipeline, settings)
+    done = [each for each in listed if each["PipelineExecutionStatus"] == "Succeeded"][:SAMPLE]
     if not done:
         return Expectation(0, 0.0, None, ())
     arns = [each["PipelineExecutionArn"] for each in done]

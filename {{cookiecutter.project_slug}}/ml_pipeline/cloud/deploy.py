@@ -1,4 +1,4 @@
-"""`deploy` and `upsert`: stacks, image and pipeline of one environment, as far as each has changed."""
+"""`deploy` and `upsert`: stacks, image and pipelines of one environment, as far as each has changed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from ml_pipeline.cloud import destroy, image, infrastructure, preflight, stacks
 from ml_pipeline.cloud.infrastructure import FOUNDATION, NETWORK, TRIGGERS
 from ml_pipeline.cloud.stacks import ABSENT, Stack
 from ml_pipeline.errors import InputError
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import Settings
 
 MINUTES = {NETWORK: 4, FOUNDATION: 2, TRIGGERS: 2}  # to create; an update takes less
 
 
 def deploy(settings: Settings, account: str, ci: bool) -> int:
-    """All stacks, image and pipeline; with ci those that CI's role may change: image, pipeline, triggers."""
+    """All stacks, image, pipelines; with ci what CI's role may change: image, pipelines, triggers."""
     started = time.monotonic()
     settings = upsert.with_images(upsert.located(settings, account))
     preflight.checkout()
@@ -57,7 +58,7 @@ def _names_are_free(settings: Settings) -> None:
 
 
 def upsert_alone(settings: Settings, account: str) -> int:
-    """The pipeline alone, of an environment whose foundation stands and whose image lies in ECR."""
+    """The pipelines alone, of an environment whose foundation stands and whose image lies in ECR."""
     settings = infrastructure.with_outputs(upsert.located(settings, account))
     _upserted(settings)
     return 0
@@ -73,13 +74,14 @@ def image_alone(settings: Settings, account: str) -> int:
 
 
 def _upserted(settings: Settings) -> None:
-    done = upsert.unchanged(settings)
-    if done is None:
+    done = [upsert.unchanged(settings, pipeline) for pipeline in PIPELINES]
+    if None in done:
         for line in preflight.check(settings):
             print(f"note: {line}")
-        done = upsert.upsert(settings)
-    place = upsert.code_uri(settings, done.content_hash)
-    print(f"pipeline {settings.prefix}-train: {done.outcome} ({place})", flush=True)
+        done = upsert.upsert(settings, PIPELINES)
+    for each in done:
+        place = upsert.code_uri(settings, each.content_hash)
+        print(f"pipeline {each.name}: {each.outcome} ({place})", flush=True)
 
 
 def _apply(stack: Stack) -> None:

@@ -11,6 +11,7 @@ from ml_pipeline import upsert
 from ml_pipeline.cloud import infrastructure, preflight, stacks
 from ml_pipeline.doctor import Remedy
 from ml_pipeline.errors import InputError
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import Settings
 
 
@@ -85,14 +86,18 @@ def _seen(left_out: list[str]) -> None:
         raise Unseen("; ".join(left_out))
 
 
-def pipeline(settings: Settings) -> str:
-    name = f"{settings.prefix}-train"
+def pipelines(settings: Settings) -> str:
+    names = [f"{settings.prefix}-{pipeline}" for pipeline in PIPELINES]
     remedy = f"python -m ml_pipeline upsert {infrastructure.options(settings)}"
-    if upsert.described(boto3.client("sagemaker"), name) is None:
-        raise Remedy(f"{name} does not exist: {remedy}")
-    if upsert.unchanged(infrastructure.with_outputs(settings)) is None:
-        raise Remedy(f"{name} is not of this code, lock and settings: {remedy}")
-    return f"{name} is of this code, lock and settings"
+    client = boto3.client("sagemaker")
+    absent = [name for name in names if upsert.described(client, name) is None]
+    if absent:
+        raise Remedy(f"{' and '.join(absent)} not there: {remedy}")
+    settings = infrastructure.with_outputs(settings)
+    for name, pipeline in zip(names, PIPELINES, strict=True):
+        if upsert.unchanged(settings, pipeline) is None:
+            raise Remedy(f"{name} is not of this code, lock and settings: {remedy}")
+    return f"{' and '.join(names)} are of this code, lock and settings"
 
 
 CHECKS: dict[str, Callable[[Settings], str]] = {
@@ -104,5 +109,5 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "role": role,
     "image": preflight.image,
     "quotas": quotas,
-    "pipeline": pipeline,
+    "pipelines": pipelines,
 }

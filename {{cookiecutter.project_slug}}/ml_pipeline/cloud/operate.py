@@ -7,10 +7,11 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import executions, graph, results, runs, summary
+from ml_pipeline import executions, graph, results, runs, scored, summary
 from ml_pipeline.cloud import costs, infrastructure
 from ml_pipeline.display import ENDED, line
 from ml_pipeline.errors import InputError
+from ml_pipeline.parameters import pipeline_of
 from ml_pipeline.settings import Settings
 
 CONSOLES = {
@@ -20,14 +21,14 @@ CONSOLES = {
 }
 
 
-def start(values: dict[str, str], settings: Settings) -> int:
-    """Starts the training pipeline, after it was said what that takes, and prints the execution."""
-    print(costs.expectation(settings).told(), flush=True)
-    arn = executions.start(executions.train_pipeline_name(settings), values, {})
+def start(values: dict[str, str], pipeline: str, settings: Settings) -> int:
+    """Starts a pipeline, after it was said what that takes, and prints the execution."""
+    print(costs.expectation(pipeline, settings).told(), flush=True)
+    arn = executions.start(f"{settings.prefix}-{pipeline}", values, {})
     execution_id = arn.rpartition("/")[2]
     print(f"started {execution_id}: {arn}")
     print(f"its jobs: {console(settings)} (the execution itself: SageMaker Studio, Pipelines)")
-    print(f"watch it: {summary.COMMAND} status {execution_id} {infrastructure.options(settings)} --follow")
+    print(f"watch it: {summary.COMMAND} status {execution_id} {_options(arn, settings)} --follow")
     return 0
 
 
@@ -75,15 +76,24 @@ def fetch(arn: str, settings: Settings) -> int:
     if now not in ENDED:
         raise InputError(
             f"execution {execution_id} is {now}: fetch it once it has ended (`{summary.COMMAND} status "
-            f"{execution_id} {infrastructure.options(settings)} --follow` waits for that)"
+            f"{execution_id} {_options(arn, settings)} --follow` waits for that)"
         )
-    from ml_pipeline import report
-
-    again = f"{summary.COMMAND} start {infrastructure.options(settings)}"
+    again = f"{summary.COMMAND} start {_options(arn, settings)}"
     folder = results.fetch(arn, settings, runs.RUNS)
-    print("\n".join(summary.lines(folder, False, again)), flush=True)
-    print(f"report: {report.write(folder)}")
+    if pipeline_of(arn) == "score":
+        print("\n".join(scored.lines(folder, again)))
+    else:
+        from ml_pipeline import report
+
+        print("\n".join(summary.lines(folder, False, again)), flush=True)
+        print(f"report: {report.write(folder)}")
     return 0 if now == "Succeeded" else 1
+
+
+def _options(arn: str, settings: Settings) -> str:
+    """Options of a command that names this execution."""
+    which = " --pipeline score" if pipeline_of(arn) == "score" else ""
+    return f"{infrastructure.options(settings)}{which}"
 
 
 def _show(arn: str, settings: Settings) -> None:

@@ -4,68 +4,93 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from ml_pipeline import parameters
-from ml_pipeline.cloud.options import connected, environment_options, in_the_cloud
+from ml_pipeline import parameters, summary
+from ml_pipeline.cloud.options import connected, environment_options, in_the_cloud, pipeline_option
 from ml_pipeline.errors import InputError
+from ml_pipeline.settings import Settings
 
 
 def upload_options(parser: ArgumentParser) -> None:
     parser.description = (
-        "Checks a file as `run` does and uploads it to raw/<period>/; an execution that is given no data "
-        "trains on the newest complete period."
+        "Checks a file and uploads it as a period. raw: labelled data, checked as `run` does; training takes "
+        "the newest period. score: new rows, which the scheduled scoring finds. truth: the labels of scored "
+        "rows, by id, once they are known."
     )
-    parser.add_argument("file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key")
+    parser.add_argument(
+        "file", metavar="FILE", help=".csv or .parquet, or s3://bucket/key; to score also a folder of these"
+    )
     environment_options(parser)
+    parser.add_argument("--to", choices=("raw", "score", "truth"), default="raw", help="default: %(default)s")
     parser.add_argument("--period", metavar="YYYY-MM-DD", help="what the data are of (default: today, UTC)")
     parser.add_argument("--replace", action="store_true", help="take the place of a period that is complete")
 
 
 @in_the_cloud
 def upload(chosen: Namespace) -> int:
-    from ml_pipeline import periods, source
+    from ml_pipeline import periods
     from ml_pipeline.cloud import access
 
     wanted = access.settings_of(chosen.env, chosen.suffix)
     period = periods.checked(chosen.period or f"{datetime.now(UTC):%Y-%m-%d}")
-    path = source.local_file(chosen.file)
-    from ml_pipeline.steps.process import check_file
-
-    check_file(path, wanted)
+    paths = _checked_files(chosen.file, chosen.to, wanted)
     settings = access.connect(wanted)
-    from ml_pipeline.cloud import upload
+    from ml_pipeline.cloud import infrastructure, upload
 
-    print(f"{path} -> {upload.upload(path, period, chosen.replace, settings)}, complete")
+    place = upload.upload(paths, chosen.to, period, chosen.replace, settings)
+    told = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files of {chosen.file}"
+    print(f"{told} -> {place}, complete")
+    if chosen.to == "score" and upload.is_scored(period, settings):
+        again = f"start {infrastructure.options(settings)} --pipeline score --set Period={period}"
+        print(f"it was scored before; to score it again: {summary.COMMAND} {again}")
     return 0
 
 
+def _checked_files(given: str, to: str, wanted: Settings) -> list[Path]:
+    """The files to upload. Raises InputError for what can be told to be wrong without asking AWS."""
+    from ml_pipeline import delivery, source
+
+    if to == "score":
+        return delivery.files(given)
+    path = source.local_file(given)
+    if to == "truth":
+        delivery.check_truth(path, wanted.data)
+    else:
+        from ml_pipeline.steps.process import check_file
+
+        check_file(path, wanted)
+    return [path]
+
+
 def start_options(parser: ArgumentParser) -> None:
-    parser.description = "Starts the deployed training pipeline; tells first what that will take and cost."
+    parser.description = "Starts a deployed pipeline; tells first what that will take and cost."
     environment_options(parser)
-    set_option(parser)
+    pipeline_option(parser)
+    names = {name: ", ".join(p.name for p in parameters.of(name, "")) for name in parameters.PIPELINES}
+    set_option(parser, "; ".join(f"{listed} ({name})" for name, listed in names.items()))
 
 
-def set_option(parser: ArgumentParser) -> None:
-    names = ", ".join(parameter.name for parameter in parameters.train_parameters("bucket"))
+def set_option(parser: ArgumentParser, names: str) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a pipeline parameter: {names}"
     )
 
 
-def assignments(texts: list[str]) -> dict[str, str]:
+def assignments(texts: list[str], pipeline: str) -> dict[str, str]:
     """Values by name of `--set` options. Raises InputError."""
     values = dict(text.split("=", 1) if "=" in text else (text, "") for text in texts)
-    parameters.check(values, parameters.train_parameters("bucket"))
+    parameters.check(values, parameters.of(pipeline, "bucket"))
     return values
 
 
 @in_the_cloud
 def start(chosen: Namespace) -> int:
-    values = assignments(chosen.set)
+    values = assignments(chosen.set, chosen.pipeline)
     settings = connected(chosen)
     from ml_pipeline.cloud import operate
 
-    return operate.start(values, settings)
+    return operate.start(values, chosen.pipeline, settings)
 
 
 def _execution_argument(parser: ArgumentParser, default: str) -> None:
@@ -80,6 +105,7 @@ def _execution_argument(parser: ArgumentParser, default: str) -> None:
 def status_options(parser: ArgumentParser) -> None:
     _execution_argument(parser, "the newest")
     environment_options(parser)
+    pipeline_option(parser)
     parser.add_argument("--follow", action="store_true", help="until it has ended")
 
 
@@ -89,13 +115,15 @@ def status(chosen: Namespace) -> int:
     from ml_pipeline import executions
     from ml_pipeline.cloud import operate
 
-    return operate.status(executions.find(chosen.execution, settings), chosen.follow, settings)
+    arn = executions.find(chosen.execution, chosen.pipeline, settings)
+    return operate.status(arn, chosen.follow, settings)
 
 
 def stop_options(parser: ArgumentParser) -> None:
     parser.description = "Stops an execution and the tuning, transform and processing jobs that it started."
     parser.add_argument("execution", metavar="EXECUTION", help="its id or the beginning of it")
     environment_options(parser)
+    pipeline_option(parser)
 
 
 @in_the_cloud
@@ -104,13 +132,16 @@ def stop(chosen: Namespace) -> int:
     from ml_pipeline import executions
     from ml_pipeline.cloud import operate
 
-    return operate.stop(executions.find(chosen.execution, settings))
+    return operate.stop(executions.find(chosen.execution, chosen.pipeline, settings))
 
 
 def fetch_options(parser: ArgumentParser) -> None:
-    parser.description = "Fills runs/<execution id>/ from the cloud, as `run` fills it, with the report."
+    parser.description = (
+        "Fills runs/<execution id>/ from the cloud, as `run` and `score` fill it, with the report."
+    )
     parser.add_argument("execution", metavar="EXECUTION", help="its id or the beginning of it")
     environment_options(parser)
+    pipeline_option(parser)
 
 
 @in_the_cloud
@@ -119,7 +150,7 @@ def fetch(chosen: Namespace) -> int:
     from ml_pipeline import executions
     from ml_pipeline.cloud import operate
 
-    return operate.fetch(executions.find(chosen.execution, settings), settings)
+    return operate.fetch(executions.find(chosen.execution, chosen.pipeline, settings), settings)
 
 
 @in_the_cloud
@@ -129,7 +160,8 @@ def logs(chosen: Namespace) -> int:
     from ml_pipeline import executions
     from ml_pipeline.cloud import joblogs
 
-    ran = joblogs.step_of(executions.find(chosen.execution, settings), chosen.step)
+    arn = executions.find(chosen.execution, chosen.pipeline, settings)
+    ran = joblogs.step_of(arn, chosen.step)
     for line in joblogs.lines(ran, chosen.follow, executions.CLOUD_POLL_SECONDS):
         print(line, flush=True)
     return 0

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 
 from ml_pipeline.errors import CloudError
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import Settings
 
 
@@ -25,6 +26,10 @@ def cloud_or_local_options(parser: ArgumentParser) -> None:
 
 def _suffix_option(parser: ArgumentParser) -> None:
     parser.add_argument("--suffix", default="", metavar="NAME", help="your private copy of dev")
+
+
+def pipeline_option(parser: ArgumentParser) -> None:
+    parser.add_argument("--pipeline", choices=PIPELINES, default=PIPELINES[0], help="default: %(default)s")
 
 
 def connected(chosen: Namespace) -> Settings:

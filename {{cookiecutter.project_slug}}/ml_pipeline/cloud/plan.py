@@ -16,6 +16,7 @@ from ml_pipeline.cloud import definition_diff, infrastructure, preflight, stacks
 from ml_pipeline.cloud.infrastructure import FOUNDATION, NETWORK
 from ml_pipeline.cloud.stacks import READY, Stack
 from ml_pipeline.errors import InputError
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import Settings
 
 UNCHANGED, CHANGED = 0, 3
@@ -46,7 +47,7 @@ def plan(settings: Settings, account: str, markdown: bool) -> int:
             found = stacks.outputs(stack.name)
             known |= found
             settings = _with(kind, found, settings)
-    findings += [_image(settings), *_pipeline(settings)]
+    findings += [_image(settings), *_pipelines(settings)]
     text = _markdown(settings, findings) if markdown else _plain(findings)
     print(text)
     return CHANGED if any(finding.changed for finding in findings) else UNCHANGED
@@ -75,33 +76,51 @@ def _image(settings: Settings) -> Finding:
     return Finding(f"image {settings.prefix}:{settings.image_tag}: {outcome}", not there)
 
 
-def _pipeline(settings: Settings) -> list[Finding]:
-    client, name = boto3.client("sagemaker"), f"{settings.prefix}-train"
-    present = upsert.described(client, name)
-    if present is None:
-        compiled = definition_diff.normalised(sealed_definition(settings))
-        steps = tuple(f"+ {step['Name']}" for step in json.loads(compiled)["Steps"])
-        return [Finding(f"pipeline {name}: new, with these steps", True, steps)]
-    if upsert.unchanged(settings):
-        return [Finding(f"pipeline {name}: unchanged", False)]
+def _pipelines(settings: Settings) -> list[Finding]:
+    """A finding for each pipeline; of those that would be updated also how, what they share once."""
+    client = boto3.client("sagemaker")
+    present = {name: upsert.described(client, f"{settings.prefix}-{name}") for name in PIPELINES}
+    changed = [name for name in PIPELINES if not (present[name] and upsert.unchanged(settings, name))]
+    compiled = sealed_definitions(settings) if changed else {}
+    findings = [
+        _pipeline(f"{settings.prefix}-{name}", present[name], compiled[name] if name in changed else None)
+        for name in PIPELINES
+    ]
+    updated = [name for name in changed if present[name]]
+    findings += [_definition(name, present[name]["PipelineDefinition"], compiled[name]) for name in updated]
+    return findings + (_shared(settings, client, present[updated[0]]) if updated else [])
+
+
+def _pipeline(name: str, present: dict[str, Any] | None, wanted: str | None) -> Finding:
+    """wanted: the definition that it would get; None leaves it as it is."""
+    if wanted is None:
+        return Finding(f"pipeline {name}: unchanged", False)
+    if present:
+        return Finding(f"pipeline {name}: would be updated", True)
+    compiled = definition_diff.normalised(wanted)
+    steps = tuple(f"+ {step['Name']}" for step in json.loads(compiled)["Steps"])
+    return Finding(f"pipeline {name}: new, with these steps", True, steps)
+
+
+def _definition(pipeline: str, deployed: str, wanted: str) -> Finding:
+    before, after = (definition_diff.normalised(text) for text in (deployed, wanted))
+    return _diff(
+        f"definition of {pipeline}", definition_diff.unified(f"definition-{pipeline}.json", before, after)
+    )
+
+
+def _shared(settings: Settings, client: Any, present: dict[str, Any]) -> list[Finding]:
+    """What both pipelines are made of, held against what a deployed one was made of."""
+    arn = present["PipelineArn"]
     return [
-        Finding(f"pipeline {name}: would be updated", True),
-        *_diffs(settings, client, present["PipelineArn"], present["PipelineDefinition"]),
+        _diff("code", _code(present["PipelineDefinition"])),
+        _diff("settings", _settings(settings, client, arn)),
+        _diff("lock and Dockerfile", _files(settings, client, arn)),
     ]
 
 
-def _diffs(settings: Settings, client: Any, arn: str, deployed: str) -> list[Finding]:
-    before, after = (definition_diff.normalised(text) for text in (deployed, sealed_definition(settings)))
-    definition = definition_diff.unified("definition.json", before, after)
-    return [
-        Finding(f"{title}: {'differs' if lines else 'the same'}", bool(lines), tuple(lines))
-        for title, lines in (
-            ("definition", definition),
-            ("code", _code(deployed)),
-            ("settings", _settings(settings, client, arn)),
-            ("lock and Dockerfile", _files(settings, client, arn)),
-        )
-    ]
+def _diff(title: str, lines: list[str]) -> Finding:
+    return Finding(f"{title}: {'differs' if lines else 'the same'}", bool(lines), tuple(lines))
 
 
 def _code(deployed: str) -> list[str]:
@@ -140,9 +159,10 @@ def _inputs(settings: Settings, client: Any, arn: str) -> dict[str, Any]:
         return {"settings": {}, "files": {}}
 
 
-def sealed_definition(settings: Settings) -> str:
-    """The definition as it would be compiled, by a child process whose only AWS is one on loopback."""
+def sealed_definitions(settings: Settings) -> dict[str, str]:
+    """Definitions as they would be compiled, by a child process whose only AWS is one on loopback."""
     options = [
+        *("--pipeline", "both"),
         *("--env", settings.env, "--account", settings.account),
         *(("--suffix", settings.suffix) if settings.suffix else ()),
         *(("--subnets", ",".join(settings.subnets)) if settings.subnets else ()),
@@ -152,8 +172,8 @@ def sealed_definition(settings: Settings) -> str:
     command = [sys.executable, "-m", "ml_pipeline", "definition", *options]
     done = subprocess.run(command, cwd=upsert.PROJECT, capture_output=True, text=True)
     if done.returncode:
-        raise InputError(done.stderr.strip().removeprefix("error: ") or "the pipeline could not be compiled")
-    return done.stdout
+        raise InputError(done.stderr.strip().removeprefix("error: ") or "the pipelines could not be compiled")
+    return {name: json.dumps(definition) for name, definition in json.loads(done.stdout).items()}
 
 
 def _plain(findings: list[Finding]) -> str:

@@ -193,7 +193,7 @@ def _description(arn: str) -> str:
 
 
 def _retrain(target: Place) -> int:
-    name = executions.train_pipeline_name(target.settings)
+    name = f"{target.settings.prefix}-train"
     client = target.client("sagemaker")
     try:
         client.describe_pipeline(PipelineName=name)

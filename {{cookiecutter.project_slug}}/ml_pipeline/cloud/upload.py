@@ -1,34 +1,50 @@
-"""`upload FILE`: labelled data of one period, in the environment's bucket, complete or absent."""
+"""`upload FILE`: data of one period, in the environment's bucket, complete or absent."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from ml_pipeline import periods, storage
+from ml_pipeline import approved, delivery, periods, storage
 from ml_pipeline.cloud import infrastructure
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 
+# What --to takes -> what an execution may have done with such a period.
+PLACES = {"raw": "trained on it", "score": "scored it", "truth": "used these labels"}
 
-def upload(path: Path, period: str, replace: bool, settings: Settings) -> str:
-    """URI of the period's folder, which holds the file and, last, `_SUCCESS`.
 
-    Raises InputError for a period that is complete, or holds other files, unless it is to be replaced.
+def upload(paths: Sequence[Path], to: str, period: str, replace: bool, settings: Settings) -> str:
+    """URI of the period's folder, which holds the files and, last, `_SUCCESS`.
+
+    Raises InputError for a period that is complete, or holds other files, unless it is to be replaced, and
+    for rows that the approved model could not score.
     """
-    folder = periods.folder(period, settings)
-    mark, target = f"{folder}/{periods.SUCCESS}", f"{folder}/{path.name}"
+    folder = periods.folder(period, settings, to)
     present = _present(folder, settings)
-    others = [uri for uri in present if uri not in (mark, target)]
     if not replace:
-        _check(period, mark in present, [uri.rpartition("/")[2] for uri in others])
-    # Without its mark first, so that no execution takes a period that is half replaced.
-    for uri in [mark, *others] if present else []:
-        storage.delete(uri)
-    storage.upload(path, target)
-    storage.mark_success(folder)
+        mark, names = f"{folder}/{periods.SUCCESS}", {path.name for path in paths}
+        others = [name for uri in present if uri != mark and (name := uri.rpartition("/")[2]) not in names]
+        _check(period, mark in present, others, PLACES[to])
+    if to == "score":
+        _check_rows(paths, settings)
+    delivery.put(paths, folder)
     return f"{folder}/"
+
+
+def is_scored(period: str, settings: Settings) -> bool:
+    """Whether the period's rows have scores, so that only an execution that names it scores it again."""
+    return periods.is_complete(period, settings, "output")
+
+
+def _check_rows(paths: Sequence[Path], settings: Settings) -> None:
+    package = approved.newest(settings.prefix)
+    if package is None:
+        print("note: no version is approved yet, so that the columns could not be checked", flush=True)
+        return
+    delivery.check_rows(paths, approved.spec(package, settings), settings.data)
 
 
 def _present(folder: str, settings: Settings) -> list[str]:
@@ -44,10 +60,10 @@ def _present(folder: str, settings: Settings) -> list[str]:
         ) from None
 
 
-def _check(period: str, complete: bool, others: list[str]) -> None:
+def _check(period: str, complete: bool, others: list[str], done: str) -> None:
     if complete:
         raise InputError(
-            f"period {period} is complete already, and an execution may have trained on it: name another one "
+            f"period {period} is complete already, and an execution may have {done}: name another one "
             "with --period, or give --replace (the bucket keeps the old versions)"
         )
     if others:

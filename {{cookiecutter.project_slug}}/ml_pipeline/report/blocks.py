@@ -1,14 +1,19 @@
-"""What a page is made of; page.html.jinja draws each kind. Texts are escaped there, svg alone is markup."""
+"""What a page is made of; render.py draws each kind. Texts are escaped there, svg alone is markup."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+NOT_REACHED, KEPT = "not reached", "kept"  # what becomes of a step that did not run
+
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table. tone: good, bad or quiet. fill: 0 to 1, how dark its background is."""
+    """A cell of a table. tone: good, bad or quiet; whole: its text stays on one line.
+
+    fill: 0 to 1, how dark its background is.
+    """
 
     text: str
     tone: str = ""
@@ -40,10 +45,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures side by side where there is room."""
+    """Figures side by side where there is room. small: many a row."""
 
     kind: ClassVar[str] = "figures"
     figures: list[Figure]
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Key:
+    """What the colours of the figures below mean: (base, now or moved; words)."""
+
+    kind: ClassVar[str] = "key"
+    colours: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,22 @@ class Facts:
 class Text:
     kind: ClassVar[str] = "text"
     text: str
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of (what it is about, text)."""
+
+    kind: ClassVar[str] = "points"
+    points: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Links:
+    """(text, address relative to the page) of other pages."""
+
+    kind: ClassVar[str] = "links"
+    links: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -109,6 +139,26 @@ class Timeline:
     kind: ClassVar[str] = "timeline"
     boxes: list[Box]
     seconds: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """time: ISO 8601, shown: the same for people. what: a word or two. tone: good, bad or quiet."""
+
+    time: str
+    shown: str
+    what: str
+    title: str
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Events:
+    """One below the other along a line."""
+
+    kind: ClassVar[str] = "events"
+    events: list[Event]
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from ml_pipeline import summary
-from ml_pipeline.report import bias, comparison, quality, sections
+from ml_pipeline.report import bias, comparison, quality, render, sections
 from ml_pipeline.report.blocks import Page
 from ml_pipeline.report.recorded import Run
 from ml_pipeline.report.words import metric, moment, number, plural, seconds, share
 
-HERE = Path(__file__).parent
 NAME = "report.html"
 
 
 def write(folder: Path) -> Path:
     """Place of the run's report.html, made anew from the files of its folder."""
-    return _written(folder / NAME, page_of(Run(folder)))
+    return render.write(folder / NAME, page_of(Run(folder)))
 
 
 def compare(first: Path, second: Path) -> Path:
     """Place of the page, in the second run's folder, that holds it against the first."""
     one, other = Run(first), Run(second)
-    return _written(second / f"compare-{one.id}.html", comparison.page_of(one, other))
+    return render.write(second / f"compare-{one.id}.html", comparison.page_of(one, other))
 
 
 def page_of(run: Run) -> Page:
@@ -121,25 +115,3 @@ def _variance(fit: dict[str, Any]) -> str:
     return (
         f"{share(abs(fit['variance']))} {'lost' if fit['variance'] > 0 else 'gained'} from training to test"
     )
-
-
-def _written(path: Path, page: Page) -> Path:
-    """Renders the page; a reader sees the old file or the new one."""
-    script = (HERE / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    content = environment.get_template("page.html.jinja").render(
-        page=page,
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        digest=digest,
-    )
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(content, encoding="utf-8")
-    return unfinished.replace(path)

@@ -11,6 +11,8 @@ from ml_pipeline import graph
 from ml_pipeline.names import BETTER_HIGH, OBJECTIVE_METRICS
 from ml_pipeline.report import curves, plots
 from ml_pipeline.report.blocks import (
+    KEPT,
+    NOT_REACHED,
     Box,
     Cell,
     Facts,
@@ -46,7 +48,6 @@ AXES = 8  # hyperparameters drawn
 FEATURES = 15  # bars of attributions
 TOLD = 5  # of them in words
 LOG_LINES = 16  # of a failed step
-NOT_REACHED, KEPT = "not reached", "kept"
 
 
 def steps(run: Run) -> Section:

@@ -6,6 +6,16 @@ from collections.abc import Iterable
 
 NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 ROUNDING = 1e-12  # a smaller number is what rounding left of zero
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+# What is measured of a column that may have drifted -> its name, and what it says in a few words.
+STATISTICS = {
+    "psi": ("PSI", "population stability index: how far the shares of all bins have moved, 0 for not at all"),
+    "ks": ("KS", "Kolmogorov-Smirnov: the largest difference between the shares of rows up to any value"),
+    "chi_squared": ("chi-squared", "test statistic of the difference between the counts of the categories"),
+    "l_infinity": ("L-infinity", "the largest difference between the shares of any category"),
+    "missing": ("missing", "how far the share of rows without a value has moved"),
+    "unknown": ("unknown", "share of rows with a category that the training data did not have"),
+}
 # Metric -> its name, and what it says in a few words.
 METRICS = {
     "auc": ("ROC AUC", "chance that a positive row scores above a negative one"),
@@ -40,6 +50,14 @@ def number(value: float | None) -> str:
     whole = value == int(value)
     digits = 0 if whole or size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 4 if size < 1 else 3
     return f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def brief(value: float | None) -> str:
+    """Three significant digits at most, thousands separated; a dash where there is none."""
+    if value is None:
+        return NONE
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{0 if abs(value) < ROUNDING else value:.3g}"
+    return text.replace("-", MINUS)
 
 
 def signed(value: float | None) -> str:
@@ -100,3 +118,21 @@ def short(text: str, limit: int = 28) -> str:
 
 def metric(name: str) -> str:
     return METRICS.get(name, (name, ""))[0]
+
+
+def ordinal(count: int) -> str:
+    """`first` to `tenth`, then `11th`."""
+    if count <= len(ORDINALS):
+        return ORDINALS[count - 1]
+    teens = 11 <= count % 100 <= 13
+    return f"{count}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(count % 10, 'th')}"
+
+
+def ended(text: str) -> str:
+    """As a sentence ends."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def upper(text: str) -> str:
+    """With a capital, as a sentence begins."""
+    return text[:1].upper() + text[1:]

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from ml_pipeline import jobs, storage
+from ml_pipeline import approved, jobs, storage
 from ml_pipeline.settings import Settings
 
 CONTENT_TYPES = ["text/csv", "application/jsonlines"]
@@ -41,6 +41,9 @@ def register(
         "git_commit": settings.commit,
         "data_uri": raw_data_uri,
         "data_sha256": data_sha256,
+        approved.HASH: storage.sha256(
+            model_uri
+        ),  # whoever uses the model later can see that it is still this one
         "trigger_reason": trigger_reason,
         "verdict_uri": verdict_uri,
     } | {f"hyperparameter.{name}": str(value) for name, value in best.items()}

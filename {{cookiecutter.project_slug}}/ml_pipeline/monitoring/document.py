@@ -1,0 +1,251 @@
+"""drift.json of a period: what was measured, against what, and what of it is drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ml_pipeline import metrics
+from ml_pipeline.bias_metrics import STAGES
+from ml_pipeline.drift import broken, judge
+from ml_pipeline.drift.judge import Judged
+from ml_pipeline.monitoring import served, violations
+from ml_pipeline.monitoring.groups import WITHOUT_LABELS
+from ml_pipeline.monitoring.joined import Joined
+from ml_pipeline.monitoring.measure import GroupMetrics, Measured
+from ml_pipeline.monitoring.package import Package
+from ml_pipeline.settings import Settings
+
+VERSION = 1
+HISTORY = 12  # earlier periods that a document tells of
+PARITY = {"DI": 1.0}  # a ratio; of all other metrics it is 0
+
+Document = dict[str, Any]
+
+
+def empty(period: str, execution_id: str, package: Mapping[str, Any] | None) -> Document:
+    """The document of a period of which nothing was measured."""
+    return {
+        "version": VERSION,
+        "period": period,
+        "execution": execution_id,
+        "package": package["package_arn"] if package else None,
+        "package_version": package["version"] if package else None,
+        "rows": 0,
+        "status": "empty",
+        "metrics": {},
+        "features": [],
+        "predictions": [],
+        "quality": None,
+        "bias": [],
+        "attribution": None,
+        "violations": [],
+        "broken": [],
+        "history": [],
+    }
+
+
+def with_broken(document: Document, found: Sequence[Mapping[str, str]]) -> Document:
+    """The document of data that cannot be used; nothing else is measured of them."""
+    told = [*document["broken"], *found]
+    return document | {
+        "status": "broken" if told else document["status"],
+        "violations": told,
+        "broken": told,
+        "metrics": document["metrics"] | {"DataBroken": len(told)},
+    }
+
+
+def with_measured(document: Document, measured: Measured, package: Package, settings: Settings) -> Document:
+    """The document with everything that needs no labels. Broken data is only told to be that."""
+    document = document | {"rows": measured.rows}
+    found = broken.violations(package.statistics, measured.statistics)
+    if found:
+        return with_broken(document, found)
+    features, outputs = (_judged(role, measured, package, settings) for role in ("feature", "output"))
+    bias, attribution = _bias_at_scoring(measured, package, settings), _attribution(measured, package, settings)
+    told = {
+        "DataDrift": violations.of_columns(features),
+        "PredictionDrift": violations.of_columns(outputs),
+        "BiasDrift": violations.of_bias(bias) if package.bias else None,
+        "AttributionDrift": violations.of_attribution(attribution, "label0"),
+        "DataBroken": [],
+    }
+    shares = _attribution_shares(package)
+    columns = [_column(each, shares.get(each.name)) for each in features]
+    document |= {
+        "features": sorted(columns, key=lambda each: -each["importance"]),
+        "predictions": [_column(each, None) for each in outputs],
+        "bias": bias,
+        "attribution": attribution,
+    }
+    return _with_violations(document, told)
+
+
+def with_labels(
+    document: Document, found: Joined, statistics: Mapping[str, Any], analysis: Mapping[str, Any] | None,
+    package: Package, settings: Settings,
+) -> Document:
+    """The document with model quality, and the bias metrics that need labels.
+
+    statistics: of model_quality_statistics.json. analysis: analysis.json, None without facets.
+    """
+    quality = judge.quality(package.thresholds["evaluate"]["quality"], _values(found, statistics, package), found.rows)
+    bias = _bias_with_labels(analysis, found.rows, package, settings) if analysis else []
+    document = document | {
+        "quality": {"rows": found.rows, "unmatched": found.unmatched, "metrics": quality},
+        "bias": _merged(document["bias"], bias),
+    }
+    told = {"QualityDrop": violations.of_quality(quality)}
+    return _with_violations(document, told | ({"BiasDrift": violations.of_bias(bias)} if analysis else {}))
+
+
+def with_history(document: Document, earlier: Iterable[Mapping[str, Any]]) -> Document:
+    """earlier: documents of earlier periods, oldest first."""
+    history = [
+        {
+            "period": each["period"],
+            "metrics": each["metrics"],
+            "features": {feature["name"]: ratio(feature) for feature in each["features"]},
+        }
+        for each in earlier
+    ]
+    return document | {"history": history[-HISTORY:]}
+
+
+def ratio(column: Mapping[str, Any]) -> float | None:
+    """PSI over its threshold, None where there is none."""
+    psi = column["statistics"]["psi"]
+    return psi["value"] / psi["threshold"] if psi["threshold"] else None
+
+
+def _with_violations(document: Document, told: Mapping[str, list[dict[str, str]] | None]) -> Document:
+    """told: violations by roll-up, None for what was not measured; they add to what the document has."""
+    counts = {name: len(found) for name, found in told.items() if found is not None}
+    added = [violation for found in told.values() for violation in found or ()]
+    before = document["metrics"]
+    all_of_them = [*document["violations"], *added]
+    return document | {
+        "metrics": before | {name: before.get(name, 0) + count for name, count in counts.items()},
+        "violations": all_of_them,
+        "status": "drift" if all_of_them else "quiet",
+    }
+
+
+def _judged(role: str, measured: Measured, package: Package, settings: Settings) -> list[Judged]:
+    document = package.thresholds["process" if role == "feature" else "evaluate"]
+    return [
+        judge.column(column, document, measured.counts[served.key(role, column["name"])], settings.monitor)
+        for column in document["columns"]
+    ]
+
+
+def _column(judged: Judged, attribution: float | None) -> dict[str, Any]:
+    return {
+        "name": judged.name,
+        "kind": judged.kind,
+        "statistics": judged.statistics,
+        "violated": judged.violated,
+        "attribution": attribution,
+        "importance": judged.statistics["psi"]["value"] * (attribution or 0.0),
+        "labels": judged.labels,
+        "baseline": judged.baseline_shares,
+        "current": judged.current_shares,
+    }
+
+
+def _attribution_shares(package: Package) -> dict[str, float]:
+    """Of the total mean absolute attribution at the baseline."""
+    means = package.mean_attributions
+    total = sum(means.values())
+    return {name: value / total if total else 0.0 for name, value in means.items()}
+
+
+def _attribution(measured: Measured, package: Package, settings: Settings) -> dict[str, Any]:
+    baseline = package.mean_attributions
+    found = judge.attribution(
+        package.thresholds["evaluate"]["attributions"],
+        baseline,
+        measured.attributions,
+        measured.attribution_rows,
+        settings.monitor,
+    )
+    return {
+        "ndcg": found["value"],
+        "threshold": found["threshold"],
+        "violated": found["violated"],
+        "baseline": baseline,
+        "current": measured.attributions,
+    }
+
+
+def _bias_at_scoring(measured: Measured, package: Package, settings: Settings) -> list[dict[str, Any]]:
+    few = min(measured.rows, settings.bias.ft_rows)
+    rows = {name: few if name == "FT" else measured.rows for name in WITHOUT_LABELS}
+    return _bias(measured.bias, rows, package, settings)
+
+
+def _bias_with_labels(
+    analysis: Mapping[str, Any], rows: int, package: Package, settings: Settings
+) -> list[dict[str, Any]]:
+    """Of analysis.json what could not be measured without labels."""
+    values: GroupMetrics = {}
+    for stage in STAGES:
+        for facet, groups in analysis[stage]["facets"].items():
+            for group in groups:
+                found = values.setdefault((facet, group["value_or_threshold"]), {})
+                found |= {each["name"]: _number(each["value"]) for each in group["metrics"]}
+    names = {name for found in values.values() for name in found} - set(WITHOUT_LABELS)
+    return _bias(values, dict.fromkeys(names, rows), package, settings)
+
+
+def _bias(
+    values: GroupMetrics, rows: Mapping[str, int], package: Package, settings: Settings
+) -> list[dict[str, Any]]:
+    """Entries of `bias`. rows: by metric that is wanted, those that it was measured on."""
+    entries = []
+    for (facet, group), found in values.items():
+        judged = {}
+        for count in sorted(set(rows.values())):
+            for name, one in judge.bias(
+                package.thresholds["bias"], facet, group, found, count, settings.monitor
+            ).items():
+                if rows.get(name) == count:
+                    judged[name] = one | {"violated": one["violated"] and _is_further(name, one)}
+        for stage, table in STAGES.items():
+            of_stage = {name: judged[name] for name in table if name in judged}
+            if of_stage:
+                entries.append({"facet": facet, "group": group, "stage": stage, "metrics": of_stage})
+    return entries
+
+
+def _is_further(name: str, judged: Mapping[str, Any]) -> bool:
+    """Whether the metric is further from parity than at the baseline: what has become fairer is no drift."""
+    parity = PARITY.get(name, 0.0)
+    return abs(judged["value"] - parity) > abs(judged["baseline"] - parity)
+
+
+def _merged(before: Sequence[Mapping[str, Any]], added: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of `bias`, those of one facet, group and stage together."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for entry in (*before, *added):
+        place = entry["facet"], entry["group"], entry["stage"]
+        known = found.get(place, {"metrics": {}})
+        found[place] = {**entry, "metrics": known["metrics"] | entry["metrics"]}
+    return list(found.values())
+
+
+def _values(found: Joined, statistics: Mapping[str, Any], package: Package) -> dict[str, float | None]:
+    """Metrics by name: those of metrics.json and Model Monitor's."""
+    problem = package.spec.target.problem
+    own = metrics.measure(problem, found.predictions)(np.ones(found.rows))
+    (section,) = (name for name in statistics if name.endswith("_metrics"))
+    theirs = {name: entry.get("value") for name, entry in statistics[section].items()}
+    return {name: _number(value) for name, value in (own | theirs).items()}
+
+
+def _number(value: Any) -> float | None:
+    """None for what is no number, such as the texts that stand for infinity and NaN."""
+    return float(value) if isinstance(value, int | float) and abs(value) < float("inf") else None

@@ -1,0 +1,180 @@
+"""Ground truth of a period: CSV, parquet or Model Monitor's JSON Lines, found again by the ids of its rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml_pipeline import cells, ingest, storage
+from ml_pipeline.dialect import DataError
+from ml_pipeline.features import FeatureSpec, RowError, canonical_text
+from ml_pipeline.monitoring import served
+
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+JOINT = "\x1f"  # between the ids of a row; no text in a CSV holds it
+LINE = (
+    '{"groundTruthData": {"data": "<label>", "encoding": "CSV"}, '
+    '"eventMetadata": {"eventId": "<id>"}, "eventVersion": "0"}'
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Labels by id. keys: 64-bit hashes of the ids, ascending. labels: as FeatureSpec encodes them.
+
+    unlabelled: rows whose label is missing, which are not among them.
+    """
+
+    keys: np.ndarray
+    labels: np.ndarray
+    unlabelled: int
+
+    def places(self, keys: pa.Array) -> np.ndarray:
+        """Place in labels of each row, -1 for a row without a label. keys: texts of `key_texts`."""
+        hashes, absent = _hashes(keys), keys.is_null().to_numpy(zero_copy_only=False)
+        found = np.minimum(np.searchsorted(self.keys, hashes), len(self.keys) - 1)
+        return np.where((self.keys[found] == hashes) & ~absent, found, -1)
+
+
+def read(folder_uri: str, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]) -> Truth:
+    """Truth of all objects below the folder. Raises DataError naming object, row and remedy."""
+    names = storage.data_objects(f"{folder_uri}/", [uri for uri, _ in storage.list_uris(f"{folder_uri}/")])
+    if not names:
+        raise DataError(f"{folder_uri}: no object with labels; bring one, or delete the folder's _SUCCESS")
+    tables = [_table(uri, spec, ids, missing) for uri in names]
+    keys, labels = (pa.chunked_array([table[name] for table in tables]) for name in ("key", "label"))
+    sources = tuple(
+        ingest.Source(uri, 0, len(table["key"])) for uri, table in zip(names, tables, strict=True)
+    )
+    known = labels.is_valid().to_numpy()
+    rows = np.flatnonzero(known)
+    if not len(rows):
+        raise DataError(f"{folder_uri}: no row has a label; bring labels, or delete the folder's _SUCCESS")
+    encoded = _encoded(labels.filter(pa.array(known)), spec, rows, sources)
+    hashes = _hashes(keys.filter(pa.array(known)).combine_chunks())
+    order = np.argsort(hashes, kind="stable")
+    _refuse_twice(hashes[order], order, keys, rows, sources)
+    return Truth(hashes[order], encoded[order], len(known) - len(rows))
+
+
+def key_texts(columns: list[pa.Array]) -> pa.Array:
+    """One text a row; null where an id is missing."""
+    texts = [column.cast(pa.string()) for column in columns]
+    return pc.binary_join_element_wise(*texts, JOINT)
+
+
+def ids_of(block: pa.RecordBatch, ids: tuple[str, ...]) -> list[pa.Array]:
+    """Columns of a block of scored rows."""
+    return [block.column(served.key("passed", name)) for name in ids]
+
+
+def shown(key: str) -> str:
+    return ", ".join(key.split(JOINT))
+
+
+def _table(uri: str, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]) -> dict[str, Any]:
+    """Columns `key` and `label` of one object, as chunked arrays."""
+    if uri.lower().endswith(JSON_LINES):
+        if len(ids) != 1:
+            raise DataError(
+                f"{uri}: an eventId is one id, but rows are known by {', '.join(ids)}: bring a CSV with these"
+            )
+        return _json_lines(uri, spec, missing)
+    target = spec.target.name
+    kind: cells.Kind = "number" if spec.target.problem == "regression" else "category"
+    raw = ingest.read(uri, ingest.Options(missing, dict.fromkeys(ids, "category") | {target: kind})).table
+    for name in (*ids, target):
+        if name not in raw.column_names:
+            raise DataError(
+                f"{uri}: no column {name!r}; ground truth is a file with the columns "
+                f"{', '.join((*ids, target))}; there are: {', '.join(raw.column_names)}"
+            )
+    key = pa.chunked_array([key_texts([raw[name].combine_chunks() for name in ids])], pa.string())
+    if key.null_count:
+        row = int(np.argmax(key.is_null().to_numpy())) + 1
+        raise DataError(f"{uri} row {row:,}: no id ({', '.join(ids)}); fill it in, or leave the row out")
+    return {"key": key, "label": _plain(raw[target])}
+
+
+def _json_lines(uri: str, spec: FeatureSpec, missing: tuple[str, ...]) -> dict[str, Any]:
+    keys, labels = [], []
+    for row, line in enumerate(_lines(uri), start=1):
+        try:
+            key, label = _event(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{uri} line {row:,}: must be {LINE} ({_why(error)})") from None
+        keys.append(canonical_text(key))
+        labels.append(label)
+    column = cells.Reader(
+        spec.target.name, missing, "number" if spec.target.problem == "regression" else "category"
+    )
+    try:
+        column.add(pa.array(labels, pa.string()))
+    except RowError as error:
+        raise DataError(f"{uri} line {error.row:,}: {error.problem}") from None
+    return {"key": pa.chunked_array([keys], pa.string()), "label": _plain(column.whole())}
+
+
+def _lines(uri: str) -> Iterator[bytes]:
+    return filter(bytes.strip, storage.stream(uri).iter_lines())
+
+
+def _event(line: bytes) -> tuple[str, str]:
+    """Id and label of one line."""
+    document = json.loads(line)
+    data, event = document["groundTruthData"], document["eventMetadata"]["eventId"]
+    if data["encoding"] != "CSV":
+        raise ValueError(f"encoding {data['encoding']!r}")
+    ((label,),) = csv.reader([str(data["data"])])
+    if not isinstance(event, str | int) or event == "":
+        raise ValueError(f"eventId {event!r}")
+    return str(event), label
+
+
+def _why(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column if pa.types.is_floating(column.type) else column.cast(pa.string())
+
+
+def _encoded(
+    labels: pa.ChunkedArray, spec: FeatureSpec, rows: np.ndarray, sources: tuple[ingest.Source, ...]
+) -> np.ndarray:
+    try:
+        return spec.encode_label(cells.values(labels))
+    except RowError as error:
+        place = ingest.place(int(rows[error.row - 1]) + 1, sources)
+        raise DataError(f"{place}, column {error.column}: {error.problem}; correct the label") from None
+
+
+def _hashes(keys: pa.Array) -> np.ndarray:
+    """uint64; two of ten million ids share one with a chance of 3 in a million."""
+    objects = keys.fill_null("").to_numpy(zero_copy_only=False)
+    return pd.util.hash_array(objects, categorize=False)
+
+
+def _refuse_twice(
+    hashes: np.ndarray,
+    order: np.ndarray,
+    keys: pa.ChunkedArray,
+    rows: np.ndarray,
+    sources: tuple[ingest.Source, ...],
+) -> None:
+    twice = np.flatnonzero(hashes[1:] == hashes[:-1])
+    if not len(twice):
+        return
+    first, second = (int(rows[order[place]]) for place in (twice[0], twice[0] + 1))
+    raise DataError(
+        f"{ingest.place(second + 1, sources)}: id {shown(keys[second].as_py())!r} has a label already, at "
+        f"{ingest.place(first + 1, sources)}; {len(twice):,} rows repeat an id: leave one label for each"
+    )

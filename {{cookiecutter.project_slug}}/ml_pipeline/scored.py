@@ -1,0 +1,90 @@
+"""A scoring run told in a few lines, from the files of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ml_pipeline import runs, summary
+from ml_pipeline.summary import COMMAND
+
+SHOWN = 5  # things that have moved, of each kind, that a line names
+REPORT = "report.html"
+
+
+def lines(run: Path, again: str = "") -> list[str]:
+    """What was scored, what has drifted, where the report is; or what failed, where, and what to do.
+
+    again: the command that starts another execution in the cloud; without one it is `score`.
+    """
+    execution = runs.read(run, "execution.json")
+    told = [summary.head(run, execution), *(line for document in drifts(run) for line in _period(document))]
+    if execution["status"] == "Succeeded":
+        told += [] if drifts(run) else [_nothing(execution)]
+    elif failed := [step for step in execution["steps"] if step["status"] == "Failed"]:
+        again = again or f"{COMMAND} score --data FILE"
+        told += [
+            *summary.failure(run, failed[0], execution),
+            f"what to do: mend what is named above, then {again}",
+        ]
+    page = run / REPORT
+    return [*told, f"report: {page}"] if page.exists() else told
+
+
+def drifts(run: Path) -> list[dict[str, Any]]:
+    """drift.json of every period that the run has measured, the oldest first."""
+    names = sorted(path.relative_to(run).as_posix() for path in run.glob("monitor/**/drift.json"))
+    return sorted((runs.read(run, name) for name in names), key=lambda document: document["period"])
+
+
+def outcome(run: Path) -> str:
+    """A few words for a table: `2 periods, drift`; empty when nothing was measured."""
+    found = drifts(run)
+    if not found:
+        return ""
+    worst = max((document["status"] for document in found), key=("empty", "quiet", "drift", "broken").index)
+    return f"{len(found)} periods, {worst}" if len(found) > 1 else f"{found[0]['period']} {worst}"
+
+
+def _nothing(execution: dict[str, Any]) -> str:
+    result = next((step["result"] for step in execution["steps"] if step["name"] == "Select"), None)
+    return result["summary"] if result else "nothing was scored"
+
+
+def _period(document: dict[str, Any]) -> list[str]:
+    head = f"{document['period']}: {document['rows']:,} rows, "
+    head += f"version {document['package_version']}, {document['status']}"
+    found = [f"  {what}: {_listed(names)}" for what, names in _moved(document).items() if names]
+    return [head, *found, *(f"  {each['description']}" for each in document["broken"][:SHOWN])]
+
+
+def _moved(document: dict[str, Any]) -> dict[str, list[str]]:
+    """Names of what is beyond a threshold, by kind."""
+    quality, attribution = document["quality"], document["attribution"]
+    return {
+        "features have moved": _violated(document["features"]),
+        "predictions have moved": _violated(document["predictions"]),
+        "quality has dropped": _measured(quality["metrics"]) if quality else [],
+        "bias has grown": [
+            f"{name} of {each['facet']} {each['group']}"
+            for each in document["bias"]
+            for name in _measured(each["metrics"])
+        ],
+        "the model relies on other features": (
+            [f"nDCG {attribution['ndcg']:.3f}"] if attribution and attribution["violated"] else []
+        ),
+    }
+
+
+def _violated(columns: Iterable[dict[str, Any]]) -> list[str]:
+    return [column["name"] for column in columns if column["violated"]]
+
+
+def _measured(metrics: dict[str, dict[str, Any]]) -> list[str]:
+    return [name for name, measured in metrics.items() if measured["violated"]]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
