@@ -44,13 +44,16 @@ def _verdicts(draw: Draw) -> np.ndarray:
     baseline = {name: series(values) for name, values in draw.baseline.items()}
     stable = [_drifted(baseline[name], series(draw.batch[name])) for name in baseline]
     changed = [
-        _drifted(baseline[each.column], series(draw.shifted[each.name])) if draw.shifted else [-1] * len(SIZES)
+        _drifted(baseline[each.column], series(draw.shifted[each.name]))
+        if draw.shifted
+        else [-1] * len(SIZES)
         for each in SHIFTS
     ]
     return np.array(stable + changed, np.int8)
 
 
 def _drifted(baseline: pd.Series, batch: pd.Series) -> list[bool]:
+    baseline = baseline.dropna()
     return [drifted(baseline, batch[:size]) for size in SIZES]
 
 

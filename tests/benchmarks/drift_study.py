@@ -1,4 +1,4 @@
-"""How often rules of drift ring in a stable world, and what they find in a changed one; --help lists the options.
+"""How often rules of drift ring in a stable world, and what they find in changed ones; --help lists options.
 
 Each of the sample's features is held against its baseline, alone; a rule rings if any of them has drifted.
 Evidently's is also shown as its dataset drift: half of the columns.
@@ -38,7 +38,7 @@ SHOWN = (
     EVIDENTLY_ANY,
     EVIDENTLY_HALF,
 )
-CHUNK = 20  # repetitions of a process
+CHUNK = 10  # repetitions of a process
 Z = 1.96  # of 95 % intervals
 FOUND = 0.9  # of batches, for a shift to count as found
 
@@ -59,42 +59,66 @@ class Part:
 def main() -> None:
     options = _parser().parse_args()
     drift_worlds.pools()
-    if not options.tables:
-        _measure(options)
-    results = {
-        rows: {name: np.array(hits) for name, hits in of_rules.items()}
-        for rows, of_rules in json.loads(options.results.read_text()).items()
-    }
-    for line in report({int(rows): _rings(of_rules) for rows, of_rules in results.items()}):
+    options.results.mkdir(exist_ok=True)
+    if options.repetitions:
+        _measure_own(options)
+    if options.evidently:
+        _measure_evidently(options)
+    for line in report({rows: _rings(_read(options.results, rows)) for rows in BASELINES}):
         print(line)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=400, help="stable batches of each size")
+    parser.add_argument(
+        "--repetitions", type=int, default=400, help="stable batches of each size; 0: as measured"
+    )
     parser.add_argument("--shifted", type=int, default=100, help="of them with changed worlds beside")
-    parser.add_argument("--evidently", type=int, default=200, help="the first N repetitions; 0 leaves it out")
-    parser.add_argument("--check", type=int, default=1, help="repetitions in which Evidently's preset itself runs")
+    parser.add_argument(
+        "--evidently", type=int, default=100, help="the same of Evidently, which takes longer"
+    )
+    parser.add_argument("--evidently-shifted", type=int, default=50)
+    parser.add_argument(
+        "--check", type=int, default=1, help="repetitions in which Evidently's preset itself runs"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--results", type=Path, default=Path("drift-study.json"))
-    parser.add_argument("--tables", action="store_true", help="only print those of --results")
+    parser.add_argument(
+        "--results", type=Path, default=Path("drift-study"), help="folder of what was measured"
+    )
     return parser
 
 
-def _measure(options: argparse.Namespace) -> None:
-    """Writes {baseline rows: {rule: hits}}; hits: see `own`. What the file has already of Evidently stays."""
-    results: dict[str, dict[str, list]] = {}
-    with ProcessPoolExecutor(options.processes) as processes, ThreadPoolExecutor(options.processes) as threads:
+def _measure_own(options: argparse.Namespace) -> None:
+    with ProcessPoolExecutor(options.processes) as processes:
         for rows in BASELINES:
             parts = list(_parts(rows, options.repetitions, options.shifted, 0))
-            results[str(rows)] = _joined(processes.map(own, parts))
-        if options.evidently:
-            python = evidently_python()
-            for rows in BASELINES:
-                parts = list(_parts(rows, options.evidently, options.shifted, options.check))
-                found = threads.map(lambda part: evidently(python, part), parts)
-                results[str(rows)] |= _joined(found)
-    options.results.write_text(json.dumps(results))
+            _write(options.results / f"own-{rows}.json", processes.map(own, parts))
+
+
+def _measure_evidently(options: argparse.Namespace) -> None:
+    python = evidently_python()
+    with ThreadPoolExecutor(options.processes) as threads:
+        for rows in BASELINES:
+            parts = list(_parts(rows, options.evidently, options.evidently_shifted, options.check))
+            found = threads.map(lambda part: evidently(python, part), parts)
+            _write(options.results / f"evidently-{rows}.json", found)
+
+
+def _write(file: Path, found: Iterator[Rings]) -> None:
+    """{rule: hits} of all parts; hits: see `own`."""
+    parts = list(found)
+    hits = {rule: np.concatenate([part[rule] for part in parts]).tolist() for rule in parts[0]}
+    file.write_text(json.dumps(hits))
+
+
+def _read(folder: Path, rows: int) -> Rings:
+    files = [folder / f"{family}-{rows}.json" for family in ("own", "evidently")]
+    return {
+        rule: np.array(hits)
+        for file in files
+        if file.exists()
+        for rule, hits in json.loads(file.read_text()).items()
+    }
 
 
 def _parts(rows: int, repetitions: int, shifted: int, checked: int) -> Iterator[Part]:
@@ -104,15 +128,10 @@ def _parts(rows: int, repetitions: int, shifted: int, checked: int) -> Iterator[
         yield Part(rows, first, min(first + CHUNK, repetitions), shifted)
 
 
-def _joined(found: Iterator[Rings]) -> dict[str, list]:
-    parts = list(found)
-    return {rule: np.concatenate([part[rule] for part in parts]).tolist() for rule in parts[0]}
-
-
 def own(part: Part) -> Rings:
     """By rule whether a column has drifted, shape (repetitions, columns + shifts, sizes).
 
-    The first are the columns of a stable batch, the others the one that a shift changes: -1 where there is none.
+    The first are the columns of a stable batch, the others the one that a shift changes, -1 if not drawn.
     """
     hits: dict[str, list] = {rule: [] for rule in drift_rules.RULES}
     for draw in drift_worlds.draws(part.baseline_rows, range(part.first, part.last), part.shifted):
@@ -149,7 +168,7 @@ def evidently_python() -> Path:
 
 
 def _rings(hits: Rings) -> Rings:
-    """By rule, batches that ring: shape (repetitions, 1 + shifts, sizes), the first ones stable; -1 if not drawn."""
+    """By rule whether a batch rings, shape (repetitions, 1 + shifts, sizes): stable first; -1: not drawn."""
     rings = {rule: _combined(of_rule, lambda share: share > 0) for rule, of_rule in hits.items()}
     if "Evidently" in rings:
         rings[EVIDENTLY_ANY] = rings.pop("Evidently")

@@ -34,7 +34,7 @@ NEW = "wedding"
 
 @dataclass(frozen=True)
 class Shift:
-    """A change of one column. world: fields of applicants.World; missing: points more cells without a value."""
+    """A change of one column. world: fields of applicants.World; missing: share of cells that lose theirs."""
 
     name: str
     column: str
