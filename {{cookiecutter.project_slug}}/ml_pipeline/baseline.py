@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ml_pipeline import threads
+from ml_pipeline.drift import bins
+from ml_pipeline.drift.bins import Bins
 from ml_pipeline.features import Column, FeatureSpec, Texts
 from ml_pipeline.sketch import SIZE
 
@@ -15,10 +18,23 @@ BUCKETS = 10  # equal-width, as Model Monitor has them
 MAX_DOMAIN = 100  # a longer list of categories is not a domain to hold values to
 
 
-def statistics(columns: Mapping[str, Column], spec: FeatureSpec) -> dict[str, Any]:
-    """statistics.json of the raw features; columns: by name, each taken once."""
-    features = threads.mapped(lambda name: _statistics(name, columns[name]), spec.names)
-    return {"version": 0, "dataset": {"item_count": len(columns[spec.names[0]])}, "features": features}
+@dataclass(frozen=True)
+class Measured:
+    """Document of statistics.json, and each feature's bins and counts, which later data are counted by."""
+
+    statistics: dict[str, Any]
+    counted: list[tuple[Bins, np.ndarray]]
+
+    @property
+    def rows(self) -> int:
+        return self.statistics["dataset"]["item_count"]
+
+
+def measure(columns: Mapping[str, Column], spec: FeatureSpec) -> Measured:
+    """What the raw features are like; columns: by name, each taken once, and sorted once."""
+    found = threads.mapped(lambda name: _measured(name, columns[name]), spec.names)
+    head = {"version": 0, "dataset": {"item_count": sum(map(int, found[0][1][1]))}}
+    return Measured(head | {"features": [feature for feature, _ in found]}, [pair for _, pair in found])
 
 
 def constraints(statistics: dict[str, Any]) -> dict[str, Any]:
@@ -42,10 +58,12 @@ def constraints(statistics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _statistics(name: str, values: Column) -> dict[str, Any]:
+def _measured(name: str, values: Column) -> tuple[dict[str, Any], tuple[Bins, np.ndarray]]:
     if isinstance(values, Texts):
-        return _text_statistics(name, values)
-    return _number_statistics(name, np.sort(values[~np.isnan(values)]), len(values))
+        counts = values.counts()
+        return _text_statistics(name, counts, len(values)), bins.of_counts(name, counts, len(values))
+    ordered = np.sort(values[~np.isnan(values)])
+    return _number_statistics(name, ordered, len(values)), bins.of_sorted(name, ordered, len(values))
 
 
 def _number_statistics(name: str, values: np.ndarray, rows: int) -> dict[str, Any]:
@@ -82,10 +100,9 @@ def kll(buckets: list[dict[str, float]], levels: list[list[float]]) -> dict[str,
     return {"distribution": {"kll": {"buckets": buckets, "sketch": sketch}}}
 
 
-def _text_statistics(name: str, texts: Texts) -> dict[str, Any]:
-    counts = texts.counts()
+def _text_statistics(name: str, counts: Mapping[str, int], rows: int) -> dict[str, Any]:
     present = sum(counts.values())
-    return text_feature(name, counts, len(counts), (present, len(texts) - present))
+    return text_feature(name, counts, len(counts), (present, rows - present))
 
 
 def text_feature(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ MIN_ROWS = 200  # Model Monitor gives no standard deviation below
 F_BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
 
 Values = dict[str, float]
+Spreads = dict[str, tuple[float, float]]  # value and standard deviation by metric
 
 
 def statistics(
@@ -29,22 +31,33 @@ def statistics(
     constant: predictions of the commonest class, for the `*_best_constant_classifier` metrics. The standard
     deviation is that of samples bootstrap resamples, `NaN` below MIN_ROWS rows.
     """
+    return statistics_and_spreads(problem, found, constant, classes, samples, seed)[0]
+
+
+def statistics_and_spreads(
+    problem: str, found: Predictions, constant: Predictions, classes: tuple[str, ...], samples: int, seed: int
+) -> tuple[dict[str, Any], Spreads]:
+    """`statistics`, and the values and standard deviations behind it, however few the rows are."""
     rows, ones = len(found.label), np.ones(len(found.label))
 
     def values_of(predictions: Predictions) -> Callable[[np.ndarray], Values]:
         return _values(problem, predictions, classes)
 
     of_found, of_constant = (values_of(predictions)(ones) for predictions in (found, constant))
-    drawn = resampled(values_of, found, of_found, samples, seed) if rows >= MIN_ROWS else []
+    drawn = resampled(values_of, found, of_found, samples, seed)
+    spreads = {
+        name: (float(value), _spread([values[name] for values in drawn])) for name, value in of_found.items()
+    }
     entries: dict[str, Any] = {
-        name: _entry(value, [values[name] for values in drawn]) for name, value in of_found.items()
+        name: _entry(value, spread if rows >= MIN_ROWS else np.nan)
+        for name, (value, spread) in spreads.items()
     }
     if problem != "regression":
         entries["confusion_matrix"] = _matrix(found, classes)
         for name, value in of_constant.items():
-            entries[f"{name}_best_constant_classifier"] = _entry(value, [])
+            entries[f"{name}_best_constant_classifier"] = _entry(value, np.nan)
     head = {"version": 0.0, "dataset": {"item_count": rows}}
-    return {**head, f"{SECTIONS[problem]}_metrics": entries}
+    return {**head, f"{SECTIONS[problem]}_metrics": entries}, spreads
 
 
 def constraints(statistics: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,9 +136,13 @@ def _matrix(found: Predictions, classes: tuple[str, ...]) -> dict[str, dict[str,
     }
 
 
-def _entry(value: float, drawn: list[float]) -> dict[str, float | str]:
+def _spread(drawn: list[float]) -> float:
+    """Standard deviation; a resample in which the metric is undefined does not count."""
+    return float(np.nanstd(drawn, ddof=1)) if np.isfinite(drawn).sum() > 1 else math.nan
+
+
+def _entry(value: float, spread: float) -> dict[str, float | str]:
     """JSON has no NaN: Model Monitor writes it as a text."""
-    spread = np.nanstd(drawn, ddof=1) if np.isfinite(drawn).sum() > 1 else np.nan
     return {"value": _number(value), "standard_deviation": _number(spread)}
 
 

@@ -7,47 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import monitored
 import numpy as np
 import pandas as pd
 import pytest
-
-import monitored
-from ml_pipeline import storage
-from ml_pipeline.dialect import DataError
-from ml_pipeline.settings import Settings
 from monitored import World, applicants, sent
 
+from ml_pipeline import storage
+from ml_pipeline.dialect import DataError
+
 PERIOD = "2026-08-03"
-DATA = {"ids": ("id",), "facets": ("sex",), "group": "region"}
-
-
-@pytest.fixture(scope="module")
-def kept() -> dict[str, dict[str, bytes]]:
-    """What training left in the bucket, so that each model is made once."""
-    return {}
-
-
-@pytest.fixture
-def world(
-    bucket: str, settings: Callable[..., Settings], tmp_path: Path, kept: dict[str, dict[str, bytes]]
-) -> Callable[..., World]:
-    """`world("binary", data={...})`: a trained model; sections are those of `settings`."""
-
-    def make(problem: str = "binary", **sections: dict[str, Any]) -> World:
-        data = {"problem": problem, "positive": {"binary": "yes", "multiclass": "top"}.get(problem, "")}
-        sections["data"] = DATA | data | sections.get("data", {})
-        made = settings(**sections)
-        known = repr((problem, sections["data"]))
-        if known not in kept:
-            monitored.make(made, tmp_path / "checkpoints")
-            monitored.calibrate(made)
-            uris = (uri for uri, _ in storage.list_uris(made.uri(monitored.TRAINED)))
-            kept[known] = {uri: storage.read_bytes(uri) for uri in uris}
-        for uri, content in kept[known].items():
-            storage.write_bytes(uri, content)
-        return World(made, monitored.package(made))
-
-    return make
 
 
 def test_a_stable_period_sends_zeros(world: Callable[..., World]) -> None:
@@ -93,7 +62,10 @@ def test_other_problems_are_scored_and_measured_alike(
 def test_drift_rings_for_what_has_moved_alone(world: Callable[..., World]) -> None:
     made, rows = world(), applicants(1500, 7)
     made.score({PERIOD: rows.assign(debt=rows["debt"] * 2)})
-    found, violations = made.drift(PERIOD), storage.read_json(made.uri("score", PERIOD, "monitor", "constraint_violations.json"))
+    found, violations = (
+        made.drift(PERIOD),
+        storage.read_json(made.uri("score", PERIOD, "monitor", "constraint_violations.json")),
+    )
     moved = {each["feature_name"] for each in violations["violations"] if "feature_name" in each}
     assert "debt" in moved and not {"income", "region"} & moved
     (told,) = [each for each in violations["violations"] if each.get("feature_name") == "debt"]
@@ -109,7 +81,9 @@ def test_missing_and_new_values_are_their_own_checks(world: Callable[..., World]
     rows.loc[:300, "income"] = np.nan
     rows.loc[:300, "region"] = "moon"
     made.score({PERIOD: rows})
-    found = {(each.get("feature_name"), each["constraint_check_type"]) for each in made.drift(PERIOD)["violations"]}
+    found = {
+        (each.get("feature_name"), each["constraint_check_type"]) for each in made.drift(PERIOD)["violations"]
+    }
     assert {("income", "completeness_check"), ("region", "categorical_values_check")} <= found
 
 
@@ -141,11 +115,17 @@ def test_a_period_that_was_not_scored_fails_the_step_after_the_others_are_publis
     }
     broken = {"state": "broken", "objects": ["a"], "rows": 4, "broken": [violation]}
     empty = {"state": "empty", "objects": [], "rows": 0, "broken": []}
-    with pytest.raises(DataError, match="2026-08-10 was not scored: .* no column income; 2026-08-17 .* no row"):
+    with pytest.raises(
+        DataError, match=r"2026-08-10 was not scored: .* no column income; 2026-08-17 .* no row"
+    ):
         made.score({PERIOD: applicants(900, 7), "2026-08-10": broken, "2026-08-17": empty})
     assert sent()["DataBroken"] == [1.0] and sent()["DataDrift"] == [0.0]
     assert made.drift("2026-08-10")["violations"] == [violation]
-    assert [made.drift(p)["status"] for p in (PERIOD, "2026-08-10", "2026-08-17")] == ["quiet", "broken", "empty"]
+    assert [made.drift(p)["status"] for p in (PERIOD, "2026-08-10", "2026-08-17")] == [
+        "quiet",
+        "broken",
+        "empty",
+    ]
     assert f"score/{PERIOD}/output/_SUCCESS" in made.names("score")
     assert not [name for name in made.names("score/2026-08-10") if "output" in name]
 
@@ -229,6 +209,10 @@ def test_the_history_is_that_of_the_periods_before(world: Callable[..., World]) 
 def test_psi_of_each_feature_is_sent_if_settings_want_it(world: Callable[..., World]) -> None:
     made = world(monitor={"feature_metrics": True})
     made.score({PERIOD: applicants(900, 7)})
-    metrics = boto3.client("cloudwatch").list_metrics(Namespace="MLPipeline", MetricName="FeaturePSI")["Metrics"]
-    features = {each["Value"] for metric in metrics for each in metric["Dimensions"] if each["Name"] == "Feature"}
+    metrics = boto3.client("cloudwatch").list_metrics(Namespace="MLPipeline", MetricName="FeaturePSI")[
+        "Metrics"
+    ]
+    features = {
+        each["Value"] for metric in metrics for each in metric["Dimensions"] if each["Name"] == "Feature"
+    }
     assert features == {"income", "debt", "region"}

@@ -11,7 +11,8 @@ import numpy as np
 from ml_pipeline.features import Column, Texts
 
 BINS = 20  # of a number, with about the same share of the training rows each
-CATEGORIES = 50  # the commonest ones are counted one by one, the others together
+CATEGORIES = 50  # at most so many are counted one by one, the others together
+COMMON = 0.01  # of the rows that have a value: rarer ones are among the others, whose ranks are half luck
 ENOUGH = 5.0  # rows to be expected in a bin before chi-squared is trusted with it (Cochran 1952)
 
 
@@ -20,7 +21,7 @@ class Bins:
     """How a column is counted.
 
     edges: a number's inner edges, ascending; bin i holds edges[i-1] <= value < edges[i].
-    categories: all of the training rows, commonest first; the first CATEGORIES have a bin each.
+    categories: all of the training rows, commonest first; binned: how many of them have a bin each.
     seen_once, seen_twice: how many categories a single training row has, or two: by them the share of
     categories that no training row has is estimated.
     """
@@ -29,6 +30,7 @@ class Bins:
     kind: Literal["number", "category"]
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
+    binned: int = 0
     seen_once: int = 0
     seen_twice: int = 0
 
@@ -37,8 +39,8 @@ class Bins:
         """What each of the counts is, the last one "missing"."""
         if self.kind == "number":
             return [*_intervals(self.edges), "missing"]
-        others = ["other"] if len(self.categories) > CATEGORIES else []
-        return [*self.categories[:CATEGORIES], *others, "unknown", "missing"]
+        others = ["other"] if len(self.categories) > self.binned else []
+        return [*self.categories[: self.binned], *others, "unknown", "missing"]
 
     @property
     def known(self) -> int:
@@ -67,11 +69,10 @@ class Bins:
         present = counts[:-1].astype(np.float64)
         if self.kind == "number" or not self.seen_once:
             return present
-        total, rest = present.sum(), CATEGORIES
-        if len(self.categories) > CATEGORIES and present[rest] >= self.seen_once:
-            present[rest] -= self.seen_once
+        if present[self.binned] >= self.seen_once:  # those with a single row are among the others
+            present[self.binned] -= self.seen_once
         else:
-            present *= 1 - self.seen_once / total
+            present *= 1 - self.seen_once / present.sum()
         present[-1] = self.seen_once
         return present
 
@@ -80,7 +81,7 @@ class Bins:
         document: dict[str, Any] = {"name": self.name, "kind": self.kind}
         if self.kind == "number":
             return document | {"edges": list(self.edges), "categories": None}
-        seen = {"seen_once": self.seen_once, "seen_twice": self.seen_twice}
+        seen = {"binned": self.binned, "seen_once": self.seen_once, "seen_twice": self.seen_twice}
         return document | {"edges": None, "categories": list(self.categories), **seen}
 
     @staticmethod
@@ -91,6 +92,7 @@ class Bins:
             document["kind"],
             tuple(document["edges"] or ()),
             tuple(document["categories"] or ()),
+            document.get("binned", 0),
             document.get("seen_once", 0),
             document.get("seen_twice", 0),
         )
@@ -98,8 +100,7 @@ class Bins:
     def _count_texts(self, texts: Texts) -> np.ndarray:
         rows = np.bincount(texts.places, minlength=len(texts.words))
         unknown = self.known
-        last = min(len(self.categories), CATEGORIES + 1) - 1
-        places = {word: min(place, last) for place, word in enumerate(self.categories)}
+        places = {word: min(place, self.binned) for place, word in enumerate(self.categories)}
         where = [unknown + 1 if word is None else places.get(word, unknown) for word in texts.words.tolist()]
         return np.bincount(where, rows, minlength=unknown + 2).astype(np.int64)
 
@@ -126,9 +127,10 @@ def of_counts(name: str, counts: Mapping[str, int], rows: int) -> tuple[Bins, np
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     sizes = np.array([counts[word] for word in ordered], np.int64)
     once, twice = (int(np.count_nonzero(sizes == size)) for size in (1, 2))
-    bins = Bins(name, "category", (), tuple(ordered), once, twice)
-    others = [sizes[CATEGORIES:].sum()] if len(sizes) > CATEGORIES else []
-    return bins, np.array([*sizes[:CATEGORIES], *others, 0, rows - sizes.sum()], np.int64)
+    binned = min(int(np.count_nonzero(sizes >= COMMON * sizes.sum())), CATEGORIES)
+    others = [sizes[binned:].sum()] if len(sizes) > binned else []
+    bins = Bins(name, "category", (), tuple(ordered), binned, once, twice)
+    return bins, np.array([*sizes[:binned], *others, 0, rows - sizes.sum()], np.int64)
 
 
 def groups(expected: np.ndarray, rows: int) -> np.ndarray:

@@ -24,7 +24,8 @@ RANKINGS = 4000  # resampled attributions of each batch size
 FEATURES_SHARE = 1 / 2  # of the false alarms that settings allow; what is left is shared by four others
 OTHERS_SHARE = 1 / 8
 DISTANCES = {"number": ("psi", "ks"), "category": ("psi", "chi_squared", "l_infinity")}
-POWERS = {"psi": 1 / 3, "ks": 1.0, "chi_squared": 1 / 3, "l_infinity": 1.0}  # that make them about normal
+# That make their upper halves about normal, as Wilson and Hilferty (1931) do chi-squared.
+POWERS = {"psi": 1 / 3, "ks": 2 / 3, "chi_squared": 1 / 3, "l_infinity": 2 / 3}
 # How a statistic shrinks as both samples grow: by (1/n + 1/m) to this power.
 SHRINKS = {"psi": 1.0, "ks": 0.5, "chi_squared": 0.0, "l_infinity": 0.5, "missing": 0.5, "unknown": 0.5}
 SHRINKS["ndcg"] = 1.0
@@ -97,7 +98,10 @@ def quality(metrics: Mapping[str, dict[str, float]], rows: int, alpha: float) ->
 
 
 def bias(facets: Sequence[Mapping[str, Any]], rows: int, alpha: float) -> dict[str, Any]:
-    """What `judge.bias` needs: {facet, group, metrics} each; z: two-sided, over all metrics of all groups."""
+    """What `judge.bias` needs; z: two-sided, over all metrics of all groups.
+
+    facets: {facet, group, share, metrics} each; share: of the rows, the least that a metric looks at.
+    """
     count = sum(len(each["metrics"]) for each in facets)
     z = tails.normal(alpha / 2 / count) if count else None
     return {"version": VERSION, "rows": rows, "alpha": alpha, "facets": list(facets), "z": z}
@@ -105,10 +109,14 @@ def bias(facets: Sequence[Mapping[str, Any]], rows: int, alpha: float) -> dict[s
 
 @dataclass(frozen=True)
 class _Null:
-    """A column's statistics in a stable world, made about normal: mean, deviation, largest z of a resample."""
+    """A column's statistics in a stable world, made about normal.
 
-    means: dict[str, float]
-    deviations: dict[str, float]
+    spreads: root mean square distance from the median of what lies above it, where thresholds lie.
+    largest: of a resample's statistics in spreads above their medians, shape (resamples,).
+    """
+
+    medians: dict[str, float]
+    spreads: dict[str, float]
     largest: np.ndarray
 
 
@@ -162,10 +170,15 @@ def measured(kind: str, expected: np.ndarray, counts: np.ndarray, group: np.ndar
 
 def _null(values: Mapping[str, np.ndarray]) -> _Null:
     about_normal = {name: each ** POWERS[name] for name, each in values.items()}
-    means = {name: float(each.mean()) for name, each in about_normal.items()}
-    deviations = {name: float(each.std()) for name, each in about_normal.items()}
-    scores = [(about_normal[name] - means[name]) / deviations[name] for name in means if deviations[name] > 0]
-    return _Null(means, deviations, np.max(scores, axis=0))
+    medians = {name: float(np.median(each)) for name, each in about_normal.items()}
+    spreads = {name: _upper_spread(each, medians[name]) for name, each in about_normal.items()}
+    scores = [(about_normal[name] - medians[name]) / spreads[name] for name in medians if spreads[name] > 0]
+    return _Null(medians, spreads, np.max(scores, axis=0))
+
+
+def _upper_spread(values: np.ndarray, median: float) -> float:
+    above = values[values > median]
+    return float(np.sqrt(((above - median) ** 2).mean())) if len(above) else 0.0
 
 
 def _joint_bound(nulls: Sequence[_Null | None], rate: float) -> float:
@@ -190,10 +203,8 @@ def _document(
 
 
 def _of_null(null: _Null, bound: float) -> dict[str, float]:
-    return {
-        name: (mean + bound * null.deviations[name]) ** (1 / POWERS[name])
-        for name, mean in null.means.items()
-    }
+    ends = {name: median + bound * null.spreads[name] for name, median in null.medians.items()}
+    return {name: end ** (1 / POWERS[name]) for name, end in ends.items()}
 
 
 def _of_largest_bin(column: Bins, counts: np.ndarray, rows: int, rate: float) -> dict[str, float]:

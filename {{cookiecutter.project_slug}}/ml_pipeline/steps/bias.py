@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_pipeline import bias_metrics, clarify, facets, metrics, storage
+from ml_pipeline import bias_metrics, clarify, facets, metrics, storage, thresholds
 from ml_pipeline.bias_metrics import POST_TRAINING, PRE_TRAINING, STAGES, Groups
 from ml_pipeline.facets import Outcomes, Table
 from ml_pipeline.settings import Settings
@@ -23,7 +23,7 @@ def bias(
     execution_id: str,
     settings: Settings,
 ) -> dict[str, Any]:
-    """Writes analysis.json in Clarify's schema and verdict.json, with the engine of settings.
+    """Writes analysis.json in Clarify's schema, with the engine of settings, thresholds.json and verdict.json.
 
     predictions_uri: predictions.csv of Evaluate. Returns summary, analysis_uri, passed, verdict_uri.
     """
@@ -44,6 +44,9 @@ def bias(
         settings.uri(execution_id, "bias", name) for name in ("analysis.json", "verdict.json")
     )
     storage.write_json(analysis_uri, analysis)
+    storage.write_json(
+        settings.uri(execution_id, "bias", "thresholds.json"), thresholds.of_bias(tables, settings)
+    )
     storage.write_json(verdict_uri, verdict)
     summary = f"{_counts(measured, len(raw))}, {gate.told(verdict)}"
     print(f"Bias: {summary} -> {analysis_uri}", flush=True)

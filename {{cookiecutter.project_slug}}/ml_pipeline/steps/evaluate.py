@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from ml_pipeline import approved, encoded, explain, metrics, model_quality, serving, storage
+from ml_pipeline import approved, encoded, explain, metrics, model_quality, serving, storage, thresholds
 from ml_pipeline.features import FeatureSpec, Target
 from ml_pipeline.metrics import Predictions
 from ml_pipeline.serving import Model
@@ -34,7 +34,7 @@ def evaluate(
     execution_id: str,
     settings: Settings,
 ) -> dict[str, Any]:
-    """Writes metrics.json, predictions.csv, attributions.json and Model Monitor's model-quality baseline.
+    """Writes metrics.json, predictions.csv, attributions.json, and the baseline of outputs and quality.
 
     predictions_uri: what Transform made of the test split. Returns summary, metrics_uri, predictions_uri, and
     without facets passed and verdict_uri. Raises ValueError if the predictions are not those of that split.
@@ -56,12 +56,16 @@ def evaluate(
     storage.write_json(f"{folder}/metrics.json", document)
     columns = [*model.spec.ids, "label", *output_columns(model.spec.target)]
     storage.write_csv(f"{folder}/predictions.csv", served.select(columns))
-    attributed = attributions(model, splits["test"].features, settings)
+    explained = contributions(model, splits["test"].features, settings)
+    attributed = attributions(explained, model.spec.names, settings.split.seed)
     storage.write_json(f"{folder}/attributions.json", attributed)
     top, seed = attributed["ranking"][: explain.FEATURES], settings.split.seed
     dependence = explain.partial_dependence(model, splits["test"].features, top, seed)
     storage.write_json(f"{folder}/partial_dependence.json", dependence)
-    _write_model_quality(folder, found["test"], splits["train"].label, model.spec.target, settings)
+    spreads = _write_model_quality(folder, found["test"], splits["train"].label, model.spec.target, settings)
+    outputs = {name: served[name] for name in output_columns(model.spec.target)}
+    bounds = thresholds.of_outputs(outputs, np.abs(explained[:, :-1]), model.spec.names, spreads, settings)
+    storage.write_json(f"{folder}/thresholds.json", bounds)
     return _result(folder, document, settings)
 
 
@@ -194,22 +198,26 @@ def champion(
     return {"package": arn, "test": report(_of_model(label, scored), train_label, target, settings)}
 
 
-def attributions(model: Model, features: np.ndarray, settings: Settings) -> dict[str, Any]:
-    """Mean absolute TreeSHAP of each feature in Clarify's `explanations` schema, and their ranking.
+def contributions(model: Model, features: np.ndarray, settings: Settings) -> np.ndarray:
+    """TreeSHAP of drawn rows, float64, shape (rows, features + 1); the last is the expected value.
 
     Exact, in units of the margin (log-odds, or the predicted number); of several classes the predicted one.
     """
-    seed = settings.split.seed
-    places = metrics.drawn_rows(len(features), settings.evaluate.attribution_rows, seed)
-    drawn = features[places]
-    values = model.attributions(drawn, model.score(drawn).places).astype(np.float64)
-    means = dict(zip(model.spec.names, map(float, np.abs(values[:, :-1]).mean(axis=0)), strict=True))
+    drawn = features[
+        metrics.drawn_rows(len(features), settings.evaluate.attribution_rows, settings.split.seed)
+    ]
+    return model.attributions(drawn, model.score(drawn).places).astype(np.float64)
+
+
+def attributions(values: np.ndarray, names: Sequence[str], seed: int) -> dict[str, Any]:
+    """Mean absolute contribution of each feature in Clarify's `explanations` schema, and their ranking."""
+    means = dict(zip(names, map(float, np.abs(values[:, :-1]).mean(axis=0)), strict=True))
     label = {"global_shap_values": means, "expected_value": float(values[:, -1].mean())}
     return {
         "version": "1.0",
         "explanations": {"tree_shap": {"label0": label}},
         "ranking": sorted(means, key=lambda name: (-means[name], name)),
-        "rows": len(places),
+        "rows": len(values),
         "seed": seed,
     }
 
@@ -240,9 +248,9 @@ def _check_column(served: pa.ChunkedArray, raw: pd.Series, uri: str) -> None:
 
 def _write_model_quality(
     folder: str, found: Predictions, train_label: np.ndarray, target: Target, settings: Settings
-) -> None:
+) -> model_quality.Spreads:
     constant = metrics.trivial_predictions(target.problem, train_label, len(target.classes), found.label)
-    statistics = model_quality.statistics(
+    statistics, spreads = model_quality.statistics_and_spreads(
         target.problem,
         found,
         constant,
@@ -252,6 +260,7 @@ def _write_model_quality(
     )
     storage.write_json(f"{folder}/model_quality_statistics.json", statistics)
     storage.write_json(f"{folder}/model_quality_constraints.json", model_quality.constraints(statistics))
+    return spreads
 
 
 def _result(folder: str, document: dict[str, Any], settings: Settings) -> dict[str, Any]:

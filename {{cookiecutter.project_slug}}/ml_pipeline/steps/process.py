@@ -15,7 +15,20 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from ml_pipeline import admission, baseline, cells, checks, ingest, periods, splits, storage, threads
+from ml_pipeline import (
+    admission,
+    baseline,
+    broken_data,
+    cells,
+    checks,
+    ingest,
+    periods,
+    splits,
+    storage,
+    threads,
+    thresholds,
+)
+from ml_pipeline.baseline import Measured
 from ml_pipeline.cells import Kind, Part
 from ml_pipeline.checks import LABEL
 from ml_pipeline.dialect import DataError
@@ -40,10 +53,12 @@ def process(raw_data_uri: str, trigger_reason: str, execution_id: str, settings:
     data, folder = settings.data, settings.uri(execution_id, "process")
     raw = ingest.read(raw_data_uri, reading(data, settings.split))
     prepared = prepare(raw, data, settings.split, raw_data_uri)
+    measured = baseline.measure(prepared.part("train"), prepared.spec)
+    broken_data.check(measured.statistics, prepared.table.column_names, raw_data_uri, settings)
     with tempfile.TemporaryDirectory() as scratch:
         write_splits(Path(scratch), prepared, with_csv=settings.tune.trials > 0)
         with storage.uploading(Path(scratch), folder):
-            write_descriptions(folder, raw, prepared, settings.split)
+            write_descriptions(folder, raw, prepared, measured, settings)
     summary = summarize(raw, prepared)
     print(f"Process: {raw_data_uri}: {summary} -> {folder}", flush=True)
     return {
@@ -182,13 +197,15 @@ class _Writer:
             self._xgboost.write_table(encoded)
 
 
-def write_descriptions(folder: str, raw: Raw, prepared: Prepared, split: Split) -> None:
+def write_descriptions(
+    folder: str, raw: Raw, prepared: Prepared, measured: Measured, settings: Settings
+) -> None:
     """Writes what was fitted, and what the data are like: for training, the drift baseline, the report."""
     storage.write_bytes(f"{folder}/feature_spec.json", prepared.spec.to_json().encode())
-    statistics = baseline.statistics(prepared.part("train"), prepared.spec)
-    storage.write_json(f"{folder}/statistics.json", statistics)
-    storage.write_json(f"{folder}/constraints.json", baseline.constraints(statistics))
-    storage.write_json(f"{folder}/profile.json", profile(raw, prepared, split))
+    storage.write_json(f"{folder}/statistics.json", measured.statistics)
+    storage.write_json(f"{folder}/constraints.json", baseline.constraints(measured.statistics))
+    storage.write_json(f"{folder}/thresholds.json", thresholds.of_features(measured, settings))
+    storage.write_json(f"{folder}/profile.json", profile(raw, prepared, settings.split))
 
 
 def encode(table: pa.Table, spec: FeatureSpec) -> pa.Table:
