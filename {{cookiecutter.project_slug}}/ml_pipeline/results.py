@@ -225,9 +225,12 @@ def _copy_periods(execution: dict[str, Any], settings: Settings, folder: Path) -
         place = period if len(found) > 1 else ""
         for name in PUBLISHED:
             _copy_folder(periods.folder(period, settings, name), folder / name / place)
-        report = folder / "monitor" / place / REPORT
-        if report.exists():
-            shutil.copyfile(report, folder / REPORT)
+    if len(found) > 1:
+        from ml_pipeline.report import drift  # which draws; of one period that was done by Monitor
+
+        drift.write(folder)
+    elif (report := folder / "monitor" / REPORT).exists():
+        shutil.copyfile(report, folder / REPORT)
 
 
 def _periods(execution: dict[str, Any], settings: Settings) -> list[str]:

@@ -95,11 +95,17 @@ def test_a_scoring_run_tells_what_was_scored_what_moved_and_where_the_report_is(
 
 
 def test_broken_data_are_told_with_the_failure_and_what_to_do(made):
-    broken = {"description": "income: values are about 100 times those of the training data"}
+    broken = {
+        "feature_name": "income",
+        "description": "values are about 100 times those of the training data",
+    }
     steps = [step("Select"), step("Monitor", status="Failed", failure_reason="DataError: 2027-01-11 broken")]
     run = made("score", "abc", drift("2027-01-11", "broken", broken=[broken]), status="Failed", steps=steps)
     told = scored.lines(run)
-    assert told[1:3] == ["2027-01-11: 2,000 rows, version 3, broken", f"  {broken['description']}"]
+    assert told[1:3] == [
+        "2027-01-11: 2,000 rows, version 3, broken",
+        "  income: values are about 100 times those of the training data",
+    ]
     assert "Monitor failed: DataError: 2027-01-11 broken" in told
     assert told[-1].endswith("-m ml_pipeline score --data FILE")
     assert scored.lines(run, "start it")[-1] == "what to do: mend what is named above, then start it"
