@@ -38,9 +38,12 @@ lock: .venv/ready    ## after a change of dependencies; newer versions of all: m
 	PATH="$$PATH:.venv/bin" uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--fork-strategy fewest --custom-compile-command "make lock" $(ARGS) tests/checkov.in \
 		--output-file tests/checkov.txt
+	PATH="$$PATH:.venv/bin" uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--fork-strategy fewest --custom-compile-command "make lock" $(ARGS) tests/benchmarks/evidently.in \
+		--output-file tests/benchmarks/evidently.txt
 
 clean:               ## drops the template's environment and caches
-	rm -rf .venv .checkov .python-version .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .checkov .evidently .python-version .ruff_cache .pytest_cache .hypothesis
 
 # The first supported Python on PATH, unless you write another one here; none but uv: one that uv fetches.
 .python-version:

@@ -164,7 +164,6 @@ def world(
         known = repr((problem, sections["data"]))
         if known not in trained:
             monitored.make(made, tmp_path / "checkpoints")
-            monitored.calibrate(made)
             uris = (uri for uri, _ in storage.list_uris(made.uri(monitored.TRAINED)))
             trained[known] = {uri: storage.read_bytes(uri) for uri in uris}
         for uri, content in trained[known].items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,67 +200,6 @@ def package(settings: Settings) -> dict[str, Any]:
         },
         "passed_columns": [*settings.data.ids, *settings.data.facets],
     }
-
-
-Make = Callable[..., World]
-
-
-def calibrate(settings: Settings) -> None:
-    """Writes the thresholds.json of the three steps."""
-    from ml_pipeline import cells, encoded, metrics, model_quality  # noqa
-    from ml_pipeline.drift import calibrate as c
-
-    alpha, seed = settings.monitor.false_alarm_rate, settings.split.seed
-    raw = storage.read_parquet(settings.uri(TRAINED, "process", "splits", "train.parquet"))
-    spec = FeatureSpec.from_json(storage.read_bytes(settings.uri(TRAINED, "process", "feature_spec.json")))
-    import pyarrow as pa
-
-    part = cells.Part(pa.Table.from_pandas(raw, preserve_index=False))
-    pairs = [of(name, part[name]) for name in spec.names]
-    storage.write_json(
-        settings.uri(TRAINED, "process", "thresholds.json"), c.columns(pairs, len(raw), alpha / 2, seed)
-    )
-    predictions = pd.read_csv(storage.stream(settings.uri(TRAINED, "evaluate", "predictions.csv")))
-    table = pa.Table.from_pandas(predictions, preserve_index=False)
-    part = cells.Part(table)
-    outputs = [name for name in predictions if name.startswith(("predict", "score"))]
-    document = c.columns([of(name, part[name]) for name in outputs], len(predictions), alpha / 8, seed)
-    model = load(settings.uri(TRAINED, "train", "model.tar.gz"))
-    test = encoded.read(settings.uri(TRAINED, "process", "encoded", "test.parquet"))
-    some = test.features[:200]
-    shap = np.abs(model.attributions(some, model.score(some).places)[:, :-1])
-    document["attributions"] = c.attributions(shap, spec.names, alpha / 8, seed)
-    statistics = storage.read_json(settings.uri(TRAINED, "evaluate", "model_quality_statistics.json"))
-    section = next(v for k, v in statistics.items() if k.endswith("_metrics"))
-    wanted = ("auc", "accuracy", "recall", "rmse", "mae", "r2")
-    found = {
-        name: c.deviation(section[name]["value"], section[name]["standard_deviation"], len(predictions))
-        for name in wanted
-        if name in section
-    }
-    document["quality"] = c.quality(found, len(predictions), alpha / 8)
-    storage.write_json(settings.uri(TRAINED, "evaluate", "thresholds.json"), document)
-    if not settings.data.facets:
-        return
-    analysis = storage.read_json(settings.uri(TRAINED, "bias", "analysis.json"))
-    groups: dict[tuple[str, str], dict[str, Any]] = {}
-    for stage in ("pre_training_bias_metrics", "post_training_bias_metrics"):
-        for facet, entries in analysis[stage]["facets"].items():
-            for entry in entries:
-                metrics_ = groups.setdefault((facet, entry["value_or_threshold"]), {})
-                for each in entry["metrics"]:
-                    if isinstance(each["value"], float):
-                        metrics_[each["name"]] = {"value": each["value"], "deviation": 3.0}
-    facets_ = [{"facet": f, "group": g, "metrics": m} for (f, g), m in groups.items()]
-    storage.write_json(
-        settings.uri(TRAINED, "bias", "thresholds.json"), c.bias(facets_, len(predictions), alpha / 8)
-    )
-
-
-def of(name: str, column: Any) -> Any:
-    from ml_pipeline.drift import bins
-
-    return bins.of_numbers(name, column) if isinstance(column, np.ndarray) else bins.of_texts(name, column)
 
 
 def replaced(settings: Settings, **data: Any) -> Settings:

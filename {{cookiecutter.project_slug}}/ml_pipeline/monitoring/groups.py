@@ -19,7 +19,7 @@ from ml_pipeline.settings import Data
 POST = "post_training_bias_metrics"
 _INTERVAL = re.compile(r"\((\S+), \S+\]")  # what is above a threshold, as facets and Clarify name it
 # Metrics that need no labels: they are measured when rows are scored, the others when their labels have come.
-WITHOUT_LABELS = ("CI", "DPPL", "DI", "CDDPL", "FT")
+WITHOUT_LABELS = ("CI", "DPPL", "DI", "CDDPL")
 
 
 @dataclass(frozen=True)

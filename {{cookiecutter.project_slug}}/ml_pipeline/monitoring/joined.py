@@ -82,8 +82,8 @@ class _Joining:
     def ended(self) -> Joined:
         if not self._parts:
             raise DataError(
-                f"none of its {len(self._times):,} labels belongs to a scored row; is it another period's, or "
-                f"is {', '.join(self._package.ids)} another id?"
+                f"none of its {len(self._times):,} labels belongs to a scored row; are they of "
+                f"another period, or is {', '.join(self._package.ids)} another id?"
             )
         whole = [np.concatenate(parts) for parts in zip(*map(_arrays, self._parts), strict=True)]
         return Joined(

@@ -47,10 +47,7 @@ class Measuring:
         self._counts: dict[str, np.ndarray] = {}
         self._groups = package.groups(settings.data)
         self._tallies = {(group.facet, group.name): Tally() for group in self._groups}
-        limit = settings.evaluate.attribution_rows
-        if self._groups:
-            limit = max(limit, settings.bias.ft_rows)
-        self._drawn = Reservoir(limit, (settings.split.seed, DRAWN))
+        self._drawn = Reservoir(settings.evaluate.attribution_rows, (settings.split.seed, DRAWN))
         self._rows = 0
 
     def add(self, block: pa.RecordBatch) -> None:
@@ -68,16 +65,14 @@ class Measuring:
         """What was measured. Raises ValueError when there was no row."""
         drawn = self._drawn.rows()
         encoded = model.spec.encode(features_of(drawn, self._package))
-        limit, seed = self._settings.evaluate.attribution_rows, self._settings.split.seed
-        some = encoded[metrics.drawn_rows(len(encoded), limit, seed)]
         features = [self._summaries[name].feature(name) for name in self._package.spec.names]
         return Measured(
             self._rows,
             {"version": 0, "dataset": {"item_count": self._rows}, "features": features},
             self._counts,
-            self._bias(drawn, encoded),
-            mean_attributions(model, some),
-            len(some),
+            self._bias(),
+            mean_attributions(model, encoded),
+            len(encoded),
         )
 
     def _add_column(self, name: str, block: pa.RecordBatch) -> np.ndarray:
@@ -101,15 +96,12 @@ class Measuring:
             return [""], np.zeros(block.num_rows, np.int64)
         return groups.conditional(block, self._package.layout, column)
 
-    def _bias(self, drawn: pa.Table, encoded: np.ndarray) -> GroupMetrics:
-        """The metrics that need no labels; FT of at most ft_rows drawn rows."""
-        found: GroupMetrics = {}
-        for group in self._groups:
-            is_conditional = self._settings.data.group not in ("", group.facet)
-            counted = self._tallies[group.facet, group.name].metrics(is_conditional)
-            flip = flip_test(group, drawn, encoded, self._package, self._settings)
-            found[group.facet, group.name] = {**counted, "FT": flip}
-        return found
+    def _bias(self) -> GroupMetrics:
+        """The metrics that need no labels."""
+        return {
+            (facet, name): tally.metrics(self._settings.data.group not in ("", facet))
+            for (facet, name), tally in self._tallies.items()
+        }
 
 
 def features_of(rows: pa.Table, package: Package) -> dict[str, Column]:

@@ -1,0 +1,272 @@
+"""How often rules of drift ring in a stable world, and what they find in changed ones; --help lists options.
+
+Each of the sample's features is held against its baseline, alone; a rule rings if any of them has drifted.
+Evidently's is also shown as its dataset drift: half of the columns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+TEMPLATE = HERE.parents[1]
+sys.path.insert(0, str(TEMPLATE / "{{cookiecutter.project_slug}}"))
+
+import drift_rules  # noqa: E402, which needs the path
+import drift_worlds  # noqa: E402
+from drift_worlds import BASELINES, SHIFTS, SIZES  # noqa: E402
+
+EVIDENTLY_ANY, EVIDENTLY_HALF = "Evidently, any column", "Evidently, dataset"
+SHOWN = (
+    drift_rules.CALIBRATED,
+    drift_rules.PSI,
+    drift_rules.ROBUST,
+    drift_rules.SIMPLE,
+    EVIDENTLY_ANY,
+    EVIDENTLY_HALF,
+)
+CHUNK = 10  # repetitions of a process
+Z = 1.96  # of 95 % intervals
+FOUND = 0.9  # of batches, for a shift to count as found
+
+Rings = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Repetitions first to last against a baseline; those below `shifted` have changed worlds too."""
+
+    baseline_rows: int
+    first: int
+    last: int
+    shifted: int
+    check: bool = False
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    drift_worlds.pools()
+    options.results.mkdir(exist_ok=True)
+    if options.repetitions:
+        _measure_own(options)
+    if options.evidently:
+        _measure_evidently(options)
+    for line in report({rows: _rings(_read(options.results, rows)) for rows in BASELINES}):
+        print(line)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--repetitions", type=int, default=400, help="stable batches of each size; 0: as measured"
+    )
+    parser.add_argument("--shifted", type=int, default=100, help="of them with changed worlds beside")
+    parser.add_argument(
+        "--evidently", type=int, default=100, help="the same of Evidently, which takes longer"
+    )
+    parser.add_argument("--evidently-shifted", type=int, default=50)
+    parser.add_argument(
+        "--check", type=int, default=1, help="repetitions in which Evidently's preset itself runs"
+    )
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--results", type=Path, default=Path("drift-study"), help="folder of what was measured"
+    )
+    return parser
+
+
+def _measure_own(options: argparse.Namespace) -> None:
+    with ProcessPoolExecutor(options.processes) as processes:
+        for rows in BASELINES:
+            parts = list(_parts(rows, options.repetitions, options.shifted, 0))
+            _write(options.results / f"own-{rows}.json", processes.map(own, parts))
+
+
+def _measure_evidently(options: argparse.Namespace) -> None:
+    python = evidently_python()
+    with ThreadPoolExecutor(options.processes) as threads:
+        for rows in BASELINES:
+            parts = list(_parts(rows, options.evidently, options.evidently_shifted, options.check))
+            found = threads.map(lambda part: evidently(python, part), parts)
+            _write(options.results / f"evidently-{rows}.json", found)
+
+
+def _write(file: Path, found: Iterator[Rings]) -> None:
+    """{rule: hits} of all parts; hits: see `own`."""
+    parts = list(found)
+    hits = {rule: np.concatenate([part[rule] for part in parts]).tolist() for rule in parts[0]}
+    file.write_text(json.dumps(hits))
+
+
+def _read(folder: Path, rows: int) -> Rings:
+    files = [folder / f"{family}-{rows}.json" for family in ("own", "evidently")]
+    return {
+        rule: np.array(hits)
+        for file in files
+        if file.exists()
+        for rule, hits in json.loads(file.read_text()).items()
+    }
+
+
+def _parts(rows: int, repetitions: int, shifted: int, checked: int) -> Iterator[Part]:
+    if checked:
+        yield Part(rows, 0, checked, shifted, True)
+    for first in range(checked, repetitions, CHUNK):
+        yield Part(rows, first, min(first + CHUNK, repetitions), shifted)
+
+
+def own(part: Part) -> Rings:
+    """By rule whether a column has drifted, shape (repetitions, columns + shifts, sizes).
+
+    The first are the columns of a stable batch, the others the one that a shift changes, -1 if not drawn.
+    """
+    hits: dict[str, list] = {rule: [] for rule in drift_rules.RULES}
+    for draw in drift_worlds.draws(part.baseline_rows, range(part.first, part.last), part.shifted):
+        judge = drift_rules.judge_of(draw.baseline, draw.repetition)
+        answers = [judge.answers(name, values) for name, values in draw.batch.items()]
+        if draw.shifted:
+            answers += [judge.answers(each.column, draw.shifted[each.name]) for each in SHIFTS]
+        for rule, of_rule in hits.items():
+            missing = [np.full(len(SIZES), -1)] * (0 if draw.shifted else len(SHIFTS))
+            of_rule.append(np.array([answer[rule] for answer in answers] + missing, np.int8))
+    return {rule: np.array(of_rule) for rule, of_rule in hits.items()}
+
+
+def evidently(python: Path, part: Part) -> Rings:
+    """The same of Evidently, by a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "hits.npy"
+        numbers = [part.baseline_rows, part.first, part.last, part.shifted]
+        command = [python, HERE / "drift_evidently.py", *map(str, numbers), file]
+        environment = os.environ | {"DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
+        subprocess.run([*command, *(["--check"] if part.check else [])], check=True, env=environment)
+        return {"Evidently": np.load(file)}
+
+
+def evidently_python() -> Path:
+    """Python of the environment of evidently.txt, made or brought up to date."""
+    python = TEMPLATE / ".evidently" / "bin" / "python"
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    if not python.exists():
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, python.parents[1]], check=True)
+    into = ["--python", str(python), "--require-hashes", str(HERE / "evidently.txt")]
+    subprocess.run([uv, "pip", "sync", "--quiet", *into], check=True)
+    return python
+
+
+def _rings(hits: Rings) -> Rings:
+    """By rule whether a batch rings, shape (repetitions, 1 + shifts, sizes): stable first; -1: not drawn."""
+    rings = {rule: _combined(of_rule, lambda share: share > 0) for rule, of_rule in hits.items()}
+    if "Evidently" in rings:
+        rings[EVIDENTLY_ANY] = rings.pop("Evidently")
+        rings[EVIDENTLY_HALF] = _combined(hits["Evidently"], lambda share: share >= 0.5)
+    return rings
+
+
+def _combined(hits: np.ndarray, rings: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    names = list(drift_worlds.pools()[0])
+    columns = len(names)
+    stable = hits[:, :columns]
+    worlds = [rings(stable.mean(axis=1)).astype(np.int8)]
+    for place, shift in enumerate(SHIFTS):
+        changed = hits[:, columns + place]
+        batch = stable.copy()
+        batch[:, names.index(shift.column)] = changed
+        worlds.append(np.where(changed < 0, -1, rings(batch.mean(axis=1))))
+    return np.stack(worlds, axis=1)
+
+
+def interval(count: int, of: int) -> tuple[float, float]:
+    """Share with 95 % confidence, low and high. Source: Wilson (1927)."""
+    share, square = count / of, Z * Z / of
+    middle, half = share + square / 2, Z * math.sqrt(share * (1 - share) / of + square / of / 4)
+    return (middle - half) / (1 + square), (middle + half) / (1 + square)
+
+
+def report(rings: dict[int, Rings]) -> Iterator[str]:
+    """Tables in Markdown."""
+    for rows, of_rules in rings.items():
+        yield from _false_alarms(rows, of_rules)
+    for rows, of_rules in rings.items():
+        yield from _found(rows, of_rules)
+    for rows, of_rules in rings.items():
+        for place, shift in enumerate(SHIFTS, 1):
+            yield from _power(f"{shift.name}, baseline {rows:,}", place, of_rules, SHOWN)
+    for rows, of_rules in rings.items():
+        yield from _smallest(rows, of_rules)
+
+
+def _header(*first: str) -> list[str]:
+    cells = [*first, *(f"{size:,}" for size in SIZES)]
+    return ["", "| " + " | ".join(cells) + " |", "|" + "---|" * len(cells)]
+
+
+def _false_alarms(rows: int, of_rules: Rings) -> Iterator[str]:
+    yield from _header(f"stable, baseline {rows:,}", "batches")
+    for rule in (rule for rule in (*SHOWN, drift_rules.ANY_SIZE) if rule in of_rules):
+        stable = of_rules[rule][:, 0]
+        cells = [_with_interval(int(count), len(stable)) for count in stable.sum(axis=0)]
+        yield f"| {rule} | {len(stable)} | " + " | ".join(cells) + " |"
+
+
+def _with_interval(count: int, of: int) -> str:
+    low, high = interval(count, of)
+    return f"{100 * count / of:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _found(rows: int, of_rules: Rings) -> Iterator[str]:
+    """The smallest batch from which on a shift rings at least FOUND of the time."""
+    rules = [rule for rule in SHOWN if rule in of_rules]
+    yield ""
+    yield f"| found in {FOUND:.0%}, baseline {rows:,} | " + " | ".join(rules) + " |"
+    yield "|" + "---|" * (1 + len(rules))
+    for place, shift in enumerate(SHIFTS, 1):
+        yield f"| {shift.name} | " + " | ".join(_size(of_rules[rule][:, place]) for rule in rules) + " |"
+
+
+def _size(rings: np.ndarray) -> str:
+    enough = _shares(rings) >= FOUND
+    from_on = np.flatnonzero(np.logical_and.accumulate(enough[::-1])[::-1])
+    return f"{SIZES[from_on[0]]:,}" if len(from_on) else "never"
+
+
+def _shares(rings: np.ndarray) -> np.ndarray:
+    drawn = rings[rings[:, 0] >= 0]
+    return drawn.mean(axis=0)
+
+
+def _power(title: str, place: int, of_rules: Rings, rules: tuple[str, ...]) -> Iterator[str]:
+    yield from _header(title, "batches")
+    for rule in (rule for rule in rules if rule in of_rules):
+        drawn = of_rules[rule][:, place]
+        drawn = drawn[drawn[:, 0] >= 0]
+        cells = [_with_interval(int(count), len(drawn)) for count in drawn.sum(axis=0)]
+        yield f"| {rule} | {len(drawn)} | " + " | ".join(cells) + " |"
+
+
+def _smallest(rows: int, of_rules: Rings) -> Iterator[str]:
+    """What smallest_shift takes away among the most rows."""
+    rules = (drift_rules.CALIBRATED, drift_rules.ANY_SIZE)
+    yield ""
+    yield f"| {SIZES[-1]:,} rows, baseline {rows:,} | smallest_shift 0.02 | smallest_shift 0 |"
+    yield "|---|---|---|"
+    for place, name in enumerate(("stable", *(each.name for each in SHIFTS))):
+        shares = [_shares(of_rules[rule][:, place])[-1] for rule in rules]
+        yield f"| {name} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |"
+
+
+if __name__ == "__main__":
+    main()
