@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -123,19 +125,15 @@ def serving_texts(values: Any) -> np.ndarray:
     return values if isinstance(values, np.ndarray) else values.words[values.places]
 
 
-def sent() -> dict[str, list[float]]:
-    """Values of each metric that CloudWatch holds, in this process, those with a Feature left out."""
+def sent() -> dict[str, float]:
+    """The largest value of each metric that CloudWatch holds, in this process, but for those of a feature."""
     client = boto3.client("cloudwatch")
-    found: dict[str, list[float]] = {}
-    for metric in client.list_metrics(Namespace="MLPipeline")["Metrics"]:
-        if all(each["Name"] != "Feature" for each in metric["Dimensions"]):
-            found.setdefault(metric["MetricName"], []).append(value_of(client, metric))
-    return found
+    listed = client.list_metrics(Namespace="MLPipeline")["Metrics"]
+    own = [metric for metric in listed if all(each["Name"] != "Feature" for each in metric["Dimensions"])]
+    return {metric["MetricName"]: value_of(client, metric) for metric in own}
 
 
 def value_of(client: Any, metric: dict[str, Any]) -> float:
-    from datetime import UTC, datetime, timedelta
-
     now = datetime.now(UTC)
     points = client.get_metric_statistics(
         Namespace="MLPipeline",
@@ -203,6 +201,4 @@ def package(settings: Settings) -> dict[str, Any]:
 
 
 def replaced(settings: Settings, **data: Any) -> Settings:
-    import dataclasses
-
     return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **data))

@@ -25,7 +25,7 @@ def test_a_stable_period_sends_zeros(world: Callable[..., World]) -> None:
     made = world()
     made.score({PERIOD: applicants(1500, 7)})
     wanted = ("AttributionDrift", "BiasDrift", "DataBroken", "DataDrift", "PredictionDrift")
-    assert sent() == {name: [0.0] for name in wanted}
+    assert sent() == dict.fromkeys(wanted, 0.0)
     assert made.drift(PERIOD)["status"] == "quiet"
 
 
@@ -74,7 +74,7 @@ def test_drift_rings_for_what_has_moved_alone(world: Callable[..., World]) -> No
     assert told["constraint_check_type"] == "baseline_drift_check"
     distance, threshold = told["description"].partition("distance: ")[2].split(" exceeds threshold: ")
     assert float(distance) > float(threshold)
-    assert sent()["DataDrift"] == [1.0] and sent()["DataBroken"] == [0.0]
+    assert sent()["DataDrift"] == 1.0 and sent()["DataBroken"] == 0.0
     assert found["status"] == "drift" and found["features"][0]["name"] == "debt"
 
 
@@ -98,7 +98,7 @@ def test_of_broken_data_only_that_is_sent(
     made, rows = world(), applicants(1500, 7)
     made.truth(PERIOD, rows)
     made.score({PERIOD: rows.assign(**{column: broken(rows[column])})})
-    assert sent() == {"DataBroken": [1.0]}
+    assert sent() == {"DataBroken": 1.0}
     found = made.drift(PERIOD)
     assert found["status"] == "broken" and found["broken"][0]["feature_name"] == column
     assert found["features"] == [] and found["attribution"] is None and found["quality"] is None
@@ -121,7 +121,7 @@ def test_a_period_that_was_not_scored_fails_the_step_after_the_others_are_publis
         DataError, match=r"2026-08-10 was not scored: .* no column income; 2026-08-17 .* no row"
     ):
         made.score({PERIOD: applicants(900, 7), "2026-08-10": broken, "2026-08-17": empty})
-    assert sent()["DataBroken"] == [1.0] and sent()["DataDrift"] == [0.0]
+    assert sent()["DataBroken"] == 1.0 and sent()["DataDrift"] == 0.0
     assert made.drift("2026-08-10")["violations"] == [violation]
     assert [made.drift(p)["status"] for p in (PERIOD, "2026-08-10", "2026-08-17")] == [
         "quiet",
@@ -135,7 +135,7 @@ def test_a_period_that_was_not_scored_fails_the_step_after_the_others_are_publis
 def test_without_a_model_nothing_is_scored_and_nothing_is_broken(world: Callable[..., World]) -> None:
     made = World(world().settings, None)
     assert made.score({})["monitor_uris"] == []
-    assert sent() == {"DataBroken": [0.0]}
+    assert sent() == {"DataBroken": 0.0}
 
 
 def test_a_period_scored_again_is_replaced_as_a_whole(world: Callable[..., World]) -> None:
@@ -191,7 +191,7 @@ def test_a_page_that_cannot_be_drawn_loses_no_metric(
     monkeypatch.setattr(drift, "page", fails)
     with pytest.raises(ZeroDivisionError):
         made.score({PERIOD: applicants(900, 7)})
-    assert sent()["DataDrift"] == [0.0]
+    assert sent()["DataDrift"] == 0.0
     assert made.drift(PERIOD)["status"] == "quiet"
 
 
@@ -229,7 +229,7 @@ def test_attribution_drift_is_that_of_the_ranking_on_the_period(world: Callable[
     assert max(found["baseline"], key=found["baseline"].__getitem__) == "income"
     assert max(found["current"], key=found["current"].__getitem__) == "debt"
     assert found["ndcg"] == pytest.approx(distances.ndcg(found["baseline"], found["current"]))
-    assert found["ndcg"] < 0.999 and found["violated"] and sent()["AttributionDrift"] == [1.0]
+    assert found["ndcg"] < 0.999 and found["violated"] and sent()["AttributionDrift"] == 1.0
 
 
 def test_data_of_a_single_value_are_broken(world: Callable[..., World]) -> None:
@@ -242,7 +242,7 @@ def test_predictions_that_have_moved_ring_for_themselves(world: Callable[..., Wo
     made, rows = world(), applicants(1500, 7)
     made.score({PERIOD: rows.assign(income=rows["income"] + 15)})
     names = {each["feature_name"] for each in made.drift(PERIOD)["violations"] if "feature_name" in each}
-    assert names == {"income", "predicted_label", "score"} and sent()["PredictionDrift"] == [2.0]
+    assert names == {"income", "predicted_label", "score"} and sent()["PredictionDrift"] == 2.0
 
 
 def test_a_document_is_the_same_in_small_blocks(
@@ -261,4 +261,4 @@ def test_a_document_is_the_same_in_small_blocks(
 def test_fixed_thresholds_replace_the_calibrated_ones(world: Callable[..., World]) -> None:
     made = world(monitor={"thresholds": {"psi": 1e-9}})
     made.score({PERIOD: applicants(900, 7)})
-    assert sent()["DataDrift"] == [3.0] and sent()["PredictionDrift"] == [2.0]
+    assert sent()["DataDrift"] == 3.0 and sent()["PredictionDrift"] == 2.0
