@@ -114,20 +114,34 @@ def _read(source: Path, table: layout.Layout, made: Converted, wanted: Wanted) -
 
 
 def _column(batch: pa.RecordBatch, name: str, feature: Feature | None, wanted: Wanted) -> pa.Array:
-    """Cells of one column: double or canonical text, null for missing. Raises RowError."""
+    """Cells of one column: numbers or canonical text, null for missing. Raises RowError."""
     if name not in batch.schema.names:
         return pa.nulls(batch.num_rows, pa.string())
     given = batch.column(name)
     if isinstance(feature, Category) and pa.types.is_boolean(given.type):
         given = _spelled(given, feature.categories)
-    number = isinstance(feature, Number)
-    reader = cells.Reader(name, wanted.spec.missing, "number" if number else "category")
-    reader.add(given)
-    column = reader.chunks.pop()
-    if not number:
-        return column.dictionary_decode()
+    if isinstance(feature, Number):
+        return _numbers(given, feature, wanted.spec.missing)
+    return _read_cells(given, name, wanted.spec.missing, "category").dictionary_decode()
+
+
+def _numbers(given: pa.Array, feature: Number, missing: tuple[str, ...]) -> pa.Array:
+    """Numbers as they are written, where every reader takes them so; else as double."""
+    try:
+        plain = given.cast(pa.float64()) if pa.types.is_string(given.type) else None
+    except pa.ArrowInvalid:
+        plain = None
+    column = _read_cells(given if plain is None else plain, feature.name, missing, "number")
     _refuse_too_large(column, feature)
-    return column
+    if plain is None:
+        return column
+    return given if column.null_count == given.null_count else pc.if_else(column.is_valid(), given, None)
+
+
+def _read_cells(given: pa.Array, name: str, missing: tuple[str, ...], kind: cells.Kind) -> pa.Array:
+    reader = cells.Reader(name, missing, kind)
+    reader.add(given)
+    return reader.chunks.pop()
 
 
 def _spelled(cells: pa.BooleanArray, categories: tuple[str, ...]) -> pa.Array:

@@ -94,9 +94,9 @@ def _least(sample: Sample) -> int:
 def _bias(sample: Sample, settings: Settings) -> dict[str, dict[str, float]]:
     """Value and deviation of each metric that nearly every resample of the rows has."""
     generator, rows = np.random.default_rng(settings.bias.seed), len(sample.label)
-    population, drawn_rows, values = _with_one_of_each(sample), min(rows, BIAS_ROWS), _bias_values(sample)
+    population, drawn_rows, values = _with_one_of_each(sample), min(rows, BIAS_ROWS), bias_values(sample)
     places = generator.integers(0, len(population.label), (BIAS_SAMPLES, drawn_rows))
-    resamples = [_bias_values(bias_metrics.rows_of(population, each)) for each in places]
+    resamples = [bias_values(bias_metrics.rows_of(population, each)) for each in places]
     drawn = {name: np.array([each[name] for each in resamples]) for name in values}
     return {
         name: calibrate.deviation(value, float(np.std(drawn[name][np.isfinite(drawn[name])])), drawn_rows)
@@ -120,7 +120,7 @@ def _with_one_of_each(sample: Sample) -> Sample:
     return Sample(label, predicted, facet, group, np.empty((len(label), 0)))
 
 
-def _bias_values(sample: Sample) -> dict[str, float]:
+def bias_values(sample: Sample) -> dict[str, float]:
     """By metric; NaN where it is not defined."""
     return {name: _value(function, sample) for name, function in _functions().items()}
 

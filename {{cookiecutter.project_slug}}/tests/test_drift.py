@@ -210,7 +210,7 @@ def statistics_of_batch(column: Column) -> dict[str, Any]:
 INCOME = np.random.default_rng(5).lognormal(10, 1, 5000)
 
 
-@pytest.mark.parametrize(("factor", "told"), [(100, "100 times"), (0.01, "1/100 of")])
+@pytest.mark.parametrize(("factor", "told"), [(100, "100 times"), (0.01, "1/100 of"), (1e4, "10,000 times")])
 def test_a_changed_unit_is_broken_and_told(factor: float, told: str) -> None:
     ((check, description),) = judged(INCOME, INCOME[:800] * factor)
     assert check == "baseline_drift_check"

@@ -187,7 +187,8 @@ def _times(factor: float) -> str:
     size = max(factor, 1 / factor)
     power = 10 ** round(math.log10(size))
     size = power if abs(math.log(size / power)) < ROUND else size
-    return f"{size:.3g} times" if factor > 1 else f"1/{size:.3g} of"
+    told = f"{size:,.0f}" if size >= 10 else f"{size:.1f}"
+    return f"{told} times" if factor > 1 else f"1/{told} of"
 
 
 def _violation(name: str, check: str, description: str) -> Violation:
