@@ -41,8 +41,8 @@ def message(found: list[Violation], uri: str, version: int, settings: Settings) 
     where = "" if settings.env == "local" else f" --env {settings.env}"
     return (
         f"{uri}: these data look broken beside those of the approved {settings.prefix} version {version}: "
-        f"{told}{more}{end} Mend the data; or, if they are meant to be so from now on, reject that version and "
-        f"start again: python -m ml_pipeline reject {version}{where}"
+        f"{told}{more}{end} Mend the data; or, if they are meant to be so from now on, reject that version "
+        f"and start again: python -m ml_pipeline reject {version}{where}"
     )
 
 
