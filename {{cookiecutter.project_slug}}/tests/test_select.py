@@ -365,7 +365,7 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("first", ["A0,,", "A0,?,basic"])
+@pytest.mark.parametrize("first", ["A0,,", "A0,?,elsewhere"])
 def test_a_first_row_without_a_number_is_a_row_too(first, scored):
     _, written = scored({"rows.csv": f"{first}\n{CANONICAL}"})
     assert written == {"2027-02-01/rows.csv": f"{first.replace('?', '')}\n{CANONICAL}"}
@@ -376,6 +376,12 @@ def test_any_csv_becomes_the_one_that_batch_transform_takes(case, scored):
     entry, written = scored({"rows.csv": TABLES[case]})
     assert written == {"2027-02-01/rows.csv": CANONICAL}
     assert entry == {"period": "2027-02-01", "state": "ready", "objects": ["rows"], "rows": 3, "broken": []}
+
+
+def test_a_number_that_means_no_value_is_an_empty_cell_and_others_stay_as_written(scored):
+    spec = FeatureSpec(("id",), SPEC.features, SPEC.target, ("", "-999"))
+    rows = "id,age,plan\nA1,-999,basic\nA2,1e2,-999\nA3,NaN,\nA4,0.10,\n"
+    assert scored({"a.csv": rows}, spec)[1] == {"2027-02-01/a.csv": "A1,,basic\nA2,1e2,\nA3,,\nA4,0.10,\n"}
 
 
 def test_tsv_and_parquet_are_taken_too(scored):
