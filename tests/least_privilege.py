@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 import os
 import re
@@ -33,6 +34,7 @@ PROPOSED, BRANCH = f"repo:{REPOSITORY}:pull_request", f"repo:{REPOSITORY}:ref:re
 ROOT = {"AWS_ACCESS_KEY_ID": "AKIALOCALAWS00000000", "AWS_SECRET_ACCESS_KEY": "local"}
 COMMAND_SECONDS, EXECUTION_SECONDS = 120, 240
 HOUR, DAY = 3600, 86400
+SCORED, ROWS = "2026-01-05", 500
 CHANGED = 3  # exit code of `plan`
 # Every option that gives a role a statement more: a key, a secret, a private network. And little to compute.
 SETTINGS = (
@@ -47,6 +49,7 @@ SETTINGS = (
     (r"^\[deploy.parameters\].*", '[deploy.parameters]\nCreateKmsKey = "true"'),
     ('^email = ""', 'email = "ml@example.com"'),
     ('^train = "cron.*?"', 'train = "rate(7 days)"'),
+    ('^score = "cron.*?"', 'score = ""'),
     ("^flexible_minutes = 15", "flexible_minutes = 0"),
 )
 # Train reads a secret, as a step of somebody's own might.
@@ -141,25 +144,25 @@ class World:
         """`denials` or `allowed`."""
         return ask(self.endpoint, name)[name]
 
-    def executions(self) -> list[dict[str, Any]]:
-        """Those of the training pipeline, the oldest first."""
+    def executions(self, pipeline: str = "train") -> list[dict[str, Any]]:
+        """Those of the pipeline, the oldest first."""
         answer = self.client("sagemaker").list_pipeline_executions(
-            PipelineName="demo-dev-train", SortOrder="Ascending"
+            PipelineName=f"demo-dev-{pipeline}", SortOrder="Ascending"
         )
         return answer["PipelineExecutionSummaries"]
 
-    def ended(self, number: int) -> dict[str, Any]:
+    def ended(self, number: int, pipeline: str = "train") -> dict[str, Any]:
         """The execution of this number, counted from 0, once it has ended."""
         deadline = time.monotonic() + EXECUTION_SECONDS
         while time.monotonic() < deadline:
-            listed = self.executions()
+            listed = self.executions(pipeline)
             if len(listed) > number and listed[number]["PipelineExecutionStatus"] not in (
                 "Executing",
                 "Stopping",
             ):
                 return listed[number]
             time.sleep(0.2)
-        raise TimeoutError(f"execution {number} has not ended: {self.executions()}")
+        raise TimeoutError(f"execution {number} has not ended: {self.executions(pipeline)}")
 
     def parameters(self, execution: dict[str, Any]) -> dict[str, str]:
         answer = self.client("sagemaker").list_pipeline_parameters_for_execution(
@@ -248,10 +251,11 @@ def settled(world: World, stack: str, kind: str) -> None:
 
 
 def forget_what_ci_deploys(world: World) -> None:
-    """As before CI's first deployment: no triggers, no pipeline."""
+    """As before CI's first deployment: no triggers, no pipelines."""
     world.client("cloudformation").delete_stack(StackName="demo-dev-triggers")
     settled(world, "demo-dev-triggers", "delete")
-    world.client("sagemaker").delete_pipeline(PipelineName="demo-dev-train")
+    for pipeline in ("train", "score"):
+        world.client("sagemaker").delete_pipeline(PipelineName=f"demo-dev-{pipeline}")
 
 
 def story(world: World) -> None:
@@ -275,7 +279,25 @@ def story(world: World) -> None:
     world.done(ROOT, "approve", "1", "--env", "dev")
     world.done(ROOT, "start", "--env", "dev")
     world.ended(2)
+    score(world)
     world.denied, world.allowed = world.record("denials"), world.record("allowed")
+
+
+def score(world: World) -> None:
+    """New rows, then the same once more, with labels that have come meanwhile."""
+    with (world.project / "data" / "sample.csv").open() as file:
+        rows = list(csv.DictReader(file))[:ROWS]
+    labels = ["applicant_id", "approved"]
+    given = {"score": ("rows.csv", [name for name in rows[0] if name != "approved"])}
+    given["truth"] = ("labels.csv", labels)
+    for number, (to, (name, columns)) in enumerate(given.items()):
+        with (world.project / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+        world.done(ROOT, "upload", name, "--env", "dev", "--to", to, "--period", SCORED)
+        world.done(ROOT, "start", "--env", "dev", "--pipeline", "score", "--set", f"Period={SCORED}")
+        world.ended(number, "score")
 
 
 def change_to_and_fro(world: World, keys: dict[str, str]) -> None:

@@ -16,10 +16,12 @@ import pytest
 
 from conftest import REGION
 from heavy_imports import heavy_imports
+from started_by_itself import ask
 
 ACCOUNT = "123456789012"
 BUCKET = f"demo-dev-{ACCOUNT}-{REGION}"
 SECONDS = 180
+REFUSED = {"kind": "throttle", "operation": "AddTags", "times": 5}  # as often as boto3 tries
 BROKEN = """
 Resources:
   Queue: {Type: AWS::SQS::Queue, Properties: {QueueName: rolled-back}}
@@ -77,6 +79,12 @@ class Desk:
         assert tags["Project"] == "demo" and tags["Environment"] == "dev"
         return tags["ContentHash"]
 
+    def mark_as_old(self, pipeline: str) -> None:
+        """As if the pipeline were made of other code."""
+        client = self.client("sagemaker")
+        arn = client.describe_pipeline(PipelineName=f"demo-dev-{pipeline}")["PipelineArn"]
+        client.add_tags(ResourceArn=arn, Tags=[{"Key": "ContentHash", "Value": "0" * 32}])
+
     def edit(self, path: str, pattern: str, text: str) -> None:
         file = self.project / path
         edited, count = re.subn(pattern, lambda _: text, file.read_text(), count=1, flags=re.MULTILINE)
@@ -127,26 +135,34 @@ def test_deploy_makes_stacks_image_and_pipeline_from_nothing(deployed):
         "demo-dev-triggers": "CREATE_COMPLETE",
     }
     images = deployed.client("ecr").list_images(repositoryName="demo-dev")["imageIds"]
-    definition = deployed.client("sagemaker").describe_pipeline(PipelineName="demo-dev-train")
-    assert f"demo-dev:{images[0]['imageTag']}" in definition["PipelineDefinition"]
-    schedule = deployed.client("scheduler").list_schedules()["Schedules"]
-    assert [each["State"] for each in schedule] == ["ENABLED"]
+    for pipeline, step in (("train", "Register"), ("score", "Monitor")):
+        found = deployed.client("sagemaker").describe_pipeline(PipelineName=f"demo-dev-{pipeline}")
+        assert f"demo-dev:{images[0]['imageTag']}" in found["PipelineDefinition"]
+        assert f'"Name": "{step}"' in found["PipelineDefinition"]
+    schedules = deployed.client("scheduler").list_schedules()["Schedules"]
+    states = {each["Name"]: each["State"] for each in schedules}
+    assert states == {"demo-dev-train": "ENABLED", "demo-dev-score": "ENABLED"}
     first = deployed.told.splitlines()[0]
     assert f"account {ACCOUNT}, region {REGION}, endpoint {deployed.environment['AWS_ENDPOINT_URL']}" in first
 
 
-def test_definition_json_is_the_last_object_of_its_content(deployed):
-    folder = f"code/{deployed.content_hash()}"
+def test_definitions_are_the_last_objects_of_their_content(deployed):
+    folder = f"code/{deployed.content_hash()}/"
     found = deployed.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=folder)["Contents"]
-    newest = max(found, key=lambda each: each["LastModified"])
-    assert newest["LastModified"] == next(
-        each["LastModified"] for each in found if each["Key"] == f"{folder}/definition.json"
-    )
+    written = {each["Key"].removeprefix(folder): each["LastModified"] for each in found}
+    definitions = [written.pop(f"definition-{pipeline}.json") for pipeline in ("train", "score")]
+    assert min(definitions) >= max(written.values())
+
+
+def test_both_pipelines_are_compiled_with_one_loading_of_the_sdk(deployed):
+    assert deployed.told.count("compiling") == 1
+    assert "compiling demo-dev-train and demo-dev-score ..." in deployed.told
 
 
 def test_a_plan_of_what_is_deployed_is_unchanged_and_leaves_nothing_behind(deployed):
     before = deployed.objects()
-    assert "pipeline demo-dev-train: unchanged" in deployed.done("plan", "--env", "dev")
+    told = deployed.done("plan", "--env", "dev")
+    assert "pipeline demo-dev-train: unchanged" in told and "pipeline demo-dev-score: unchanged" in told
     assert deployed.objects() == before
     client = deployed.client("cloudformation")
     sets = [
@@ -158,7 +174,7 @@ def test_a_plan_of_what_is_deployed_is_unchanged_and_leaves_nothing_behind(deplo
 def test_a_second_deploy_changes_nothing(deployed):
     before = deployed.objects()
     told = deployed.done("deploy", "--env", "dev")
-    assert told.count("unchanged") == 3 and "compiling" not in told
+    assert told.count("unchanged") == 4 and "compiling" not in told
     assert deployed.objects() == before
 
 
@@ -181,7 +197,8 @@ def test_a_new_environment_is_planned_without_a_trace_in_a_comment_that_names_no
     assert ended.returncode == 3
     assert ended.stdout.startswith("### Plan for `demo-staging`: changes\n")
     assert "stack demo-staging-foundation: new" in ended.stdout
-    assert "+ Bucket (AWS::S3::Bucket)" in ended.stdout and "+ Evaluate" in ended.stdout
+    assert "+ Bucket (AWS::S3::Bucket)" in ended.stdout
+    assert "+ Evaluate" in ended.stdout and "+ Monitor" in ended.stdout
     assert ACCOUNT not in ended.stdout and ACCOUNT in ended.stderr
     assert not [name for name in deployed.stacks() if "staging" in name]
 
@@ -199,7 +216,8 @@ def test_one_line_of_train_is_a_change_that_plan_shows(edited):
     assert ended.returncode == 3, ended.stderr
     lines = [line.strip() for line in ended.stdout.splitlines()]
     assert [line for line in lines if re.match(r"[+-](?![+-])", line)] == ["+# edited"]
-    assert "definition: the same" in lines and "settings: the same" in lines
+    same = {"definition of train: the same", "definition of score: the same", "settings: the same"}
+    assert same <= set(lines) and lines.count("code: differs") == 1
     assert edited.objects() == before
 
 
@@ -215,7 +233,8 @@ def test_an_upsert_leaves_the_payloads_of_what_runs_as_they_are(edited):
     old = f"code/{edited.content_hash()}/"
     before = edited.objects(old)
     edited.done("image", "--env", "dev")
-    assert "demo-dev-train: updated" in edited.done("upsert", "--env", "dev")
+    told = edited.done("upsert", "--env", "dev")
+    assert "demo-dev-train: updated" in told and "demo-dev-score: updated" in told
     assert edited.content_hash() not in old
     assert edited.objects(old) == before and len(before) > 20
     assert edited("plan", "--env", "dev").returncode == 0
@@ -227,6 +246,27 @@ def test_code_that_was_compiled_before_is_not_compiled_again(edited):
     told = edited.done("upsert", "--env", "dev")
     assert "updated" in told and "compiling" not in told
     assert edited.objects() == before
+
+
+def test_a_pipeline_counts_as_changed_until_its_update_has_ended(edited):
+    """AddTags, the last call of an update, is refused: by then the new definition is there."""
+    for pipeline in ("train", "score"):
+        edited.mark_as_old(pipeline)
+    ask(edited.environment["AWS_ENDPOINT_URL"], "faults", REFUSED)
+    ended = edited("upsert", "--env", "dev")
+    assert ended.returncode == 1 and "AWS refuses AddTags" in ended.stderr
+    found = edited("doctor", "--env", "dev")
+    assert found.returncode == 1 and "demo-dev-train is not of this code, lock and settings" in found.stdout
+    told = edited.done("upsert", "--env", "dev")
+    assert "demo-dev-train: updated" in told and "demo-dev-score: updated" in told
+
+
+def test_a_pipeline_that_was_left_behind_is_updated_alone(edited):
+    edited.mark_as_old("score")
+    found = edited("doctor", "--env", "dev")
+    assert found.returncode == 1 and "demo-dev-score is not of this code, lock and settings" in found.stdout
+    told = edited.done("upsert", "--env", "dev")
+    assert "demo-dev-train: unchanged" in told and "demo-dev-score: updated" in told
 
 
 def test_an_image_that_cannot_be_built_tells_codebuilds_reason(edited):
@@ -242,7 +282,7 @@ def test_a_private_copy_lies_in_its_own_network_with_its_schedules_off(deployed)
     deployed.done("deploy", "--env", "dev", "--suffix", "ana")
     deployed.edit("settings.toml", "^vpc_only = true", "vpc_only = false")
     state = deployed.client("scheduler").list_schedules(NamePrefix="demo-dev-ana")["Schedules"]
-    assert [each["State"] for each in state] == ["DISABLED"]
+    assert [each["State"] for each in state] == ["DISABLED", "DISABLED"]
     definition = deployed.client("sagemaker").describe_pipeline(PipelineName="demo-dev-ana-train")
     subnets = deployed.client("ec2").describe_subnets()["Subnets"]
     assert any(subnet["SubnetId"] in definition["PipelineDefinition"] for subnet in subnets)

@@ -33,7 +33,7 @@ COMPILE = """
 from ml_pipeline import local, settings, upsert
 located = upsert.located(settings.load("local"), local.ACCOUNT)
 local.prepare(located)
-print(upsert.upsert(located).definition.replace(chr(10), " "))
+print(upsert.upsert(located, ("train",))[0].definition.replace(chr(10), " "))
 """
 TRAIN = """
 import pathlib, sys

@@ -208,10 +208,14 @@ def length(documents: list[Any]) -> int:
     [
         ("executions/abc/train/model.tar.gz", True),
         ("score/2026-01-31/output/part.csv", True),
+        ("score/2026-01-31/monitor/quality/analysis.json", True),
+        ("score/2026-01-31/input/part.csv", False),
+        ("raw/2026-01-31/data.parquet", True),
+        ("raw/2026-01-31/_SUCCESS", True),
         ("checkpoints/abc/round-100", True),
         ("code/hash/churn-dev-train/Train/time/abc/results/results.json", True),
         ("code/hash/churn-dev-train/abc/Train/exception/payload.pkl", True),
-        ("code/hash/definition.json", False),
+        ("code/hash/definition-train.json", False),
         ("code/hash/churn-dev-train/Train/time/function/payload.pkl", False),
         ("code/hash/churn-dev-train/sm_rf_user_ws/time/workspace.zip", False),
         ("code/image/tag.zip", False),
@@ -219,13 +223,16 @@ def length(documents: list[Any]) -> int:
         ("truth/2026-01-31/labels.csv", False),
     ],
 )
-def test_a_step_writes_results_but_neither_code_nor_data(key, written):
+def test_a_step_writes_results_and_labelled_rows_but_neither_code_nor_what_was_given(key, written):
     role = LOADED["foundation.yaml"]["Resources"]["ExecutionRole"]["Properties"]
     writing = [each for each in templates.statements(role) if "s3:PutObject" in each.actions]
     places = [templates.words(resource) for each in writing for resource in each.resources]
     assert any(fnmatchcase(f"<Bucket>/{key}", place) for place in places) == written
     deleting = [each.resources for each in templates.statements(role) if "s3:DeleteObject" in each.actions]
-    assert [[templates.words(each) for each in found] for found in deleting] == [["<Bucket>/checkpoints/*"]]
+    assert [[templates.words(each) for each in found] for found in deleting] == [
+        ["<Bucket>/score/*/output/*", "<Bucket>/score/*/monitor/*"],
+        ["<Bucket>/checkpoints/*"],
+    ]
 
 
 def test_deploy_and_plan_may_do_the_same_wherever_they_run():

@@ -32,6 +32,8 @@ NEEDED = {
         "ListTheBucket": "s3:ListBucket",
         "ReadObjects": "s3:GetObject",
         "WriteResults": "s3:PutObject",
+        "WriteLabelledRows": "s3:PutObject",
+        "ReplaceScores": "s3:DeleteObject",
         "WriteReturnValues": "s3:PutObject",
         "KeepCheckpoints": "s3:PutObject",
         "RunTrainingJobs": "sagemaker:CreateTrainingJob",
@@ -47,6 +49,7 @@ NEEDED = {
         "PullImages": "ecr:BatchGetImage",
         "LogInToRegistries": "ecr:GetAuthorizationToken",
         "WriteLogs": "logs:PutLogEvents",
+        "PublishMetrics": "cloudwatch:PutMetricData",
         "ReadNamedSecrets": "secretsmanager:GetSecretValue",
         "UseTheKey": "kms:Decrypt",
     },
@@ -88,7 +91,6 @@ NEEDED = {
 # Statement -> why the runs cannot need it. What they do need may not stand here.
 UNSEEN = {
     "execution": {
-        "PublishMetrics": "SageMaker's own metrics of a job's machine, and those of scoring",
         "GrantTheKeyToVolumes": "volumes of jobs, which EC2 encrypts",
         "PutJobsIntoTheVpc": "network interfaces of jobs",
         "LookAtTheVpc": "network interfaces of jobs",
@@ -130,14 +132,16 @@ def test_the_plan_role_tells_what_would_change(world: World) -> None:
     assert "  ~ StartTraining (AWS::Scheduler::Schedule): ScheduleExpression" in lines
     assert '  +    secrets.secret("token", settings)' in lines
     assert "pipeline demo-dev-train: would be updated" in lines
-    assert world.told["planned again"].count(": unchanged") == 4
+    assert world.told["planned again"].count(": unchanged") == 5
 
 
 def test_the_deploy_role_makes_triggers_and_pipeline_and_changes_them(world: World) -> None:
     assert "stack demo-dev-triggers: 19 resources changed" in world.told["created"]
     assert "pipeline demo-dev-train: created" in world.told["created"]
+    assert "pipeline demo-dev-score: created" in world.told["created"]
     assert "stack demo-dev-triggers: 1 resources changed" in world.told["updated"]
     assert "pipeline demo-dev-train: updated" in world.told["updated"]
+    assert "pipeline demo-dev-score: updated" in world.told["updated"]
     assert "built by CodeBuild" in world.told["updated"]
 
 
@@ -161,6 +165,17 @@ def test_the_execution_role_runs_every_step(world: World) -> None:
     # Train was interrupted, and went on from its checkpoint.
     restored = [each["resource"] for each in done if each["action"] == "s3:GetObject"]
     assert any("/checkpoints/" in each for each in restored)
+
+
+def test_the_execution_role_scores_measures_and_joins_labels(world: World) -> None:
+    whole = dict.fromkeys(("Select", "Transform", "Monitor"), "Succeeded")
+    assert [world.steps(each) for each in world.executions("score")] == [whole, whole]
+    done = [(each["action"], each["resource"]) for each in of_role(world.allowed, "execution")]
+    place = f"arn:aws:s3:::demo-dev-{ACCOUNT}-{REGION}"
+    period = least_privilege.SCORED
+    assert ("s3:PutObject", f"{place}/score/{period}/output/rows.csv") in done
+    assert ("s3:DeleteObject", f"{place}/score/{period}/output/rows.csv") in done
+    assert ("s3:PutObject", f"{place}/raw/{period}/data.parquet") in done
 
 
 def test_people_are_told_of_an_approval_under_the_projects_key(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -246,6 +247,20 @@ BAD = [
     ),
     (("start", "--env", "test"), "--env must be one of dev, staging, prod, got 'test'"),
     (("start", "--env", "dev", "--set", "Speed=9"), "--set Speed: no such parameter; known are: RawDataUri"),
+    (
+        ("start", "--env", "dev", "--pipeline", "score", "--set", "RawDataUri=x"),
+        "--set RawDataUri: no such parameter; known are: Period, TriggerReason",
+    ),
+    (
+        ("status", "nowhere", "--env", "dev", "--pipeline", "score"),
+        "demo-dev-score has had no execution yet: `python -m ml_pipeline start --env dev --pipeline score`",
+    ),
+    (
+        ("upload", "data/sample.csv", "--env", "dev", "--to", "truth", "--period", "1.1.2026"),
+        "--period must be a date as YYYY",
+    ),
+    (("upload", "infra", "--env", "dev", "--to", "score"), "infra/ci.yaml: the name must end with .csv"),
+    (("upload", "README.md", "--env", "dev", "--to", "truth"), "README.md: "),
     (("start", "--env", "prod"), "there is no pipeline demo-prod-train in account 123456789012, us-east-1"),
     (
         ("status", "nowhere", "--env", "dev"),
@@ -314,8 +329,8 @@ def test_start_tells_the_time_and_the_cost_of_the_last_that_succeeded(cloud, tra
         "from dataclasses import replace\n"
         "from ml_pipeline.cloud import access, costs\n"
         "settings = access.connect(access.settings_of('dev'))\n"
-        "print(costs.expectation(settings).told())\n"
-        "print(costs.expectation(replace(settings, prices={'ml.m5.large': 1.0})).told())\n"
+        "print(costs.expectation('train', settings).told())\n"
+        "print(costs.expectation('train', replace(settings, prices={'ml.m5.large': 1.0})).told())\n"
         f"used = list(costs.used({trained!r}))\n"
         "print(len(used), sum(use.seconds * settings.prices[use.instance_type] for use in used) / 3600)\n"
     ).splitlines()[1:]
@@ -387,6 +402,89 @@ def test_a_second_promotion_finds_the_version_there(cloud, promoted):
     )
     listed = cloud.client("sagemaker").list_model_packages(ModelPackageGroupName="demo-staging")
     assert len(listed["ModelPackageSummaryList"]) == 1
+
+
+SCORED, IDS = "2026-09-28", 500
+
+
+@pytest.fixture(scope="module")
+def files(cloud: Cloud, tmp_path_factory) -> dict[str, Path]:
+    """New rows, the same without a column, and their labels."""
+    folder = tmp_path_factory.mktemp("files")
+    with (cloud.project / "data" / "sample.csv").open() as file:
+        rows = list(csv.DictReader(file))[:IDS]
+    features = [name for name in rows[0] if name != "approved"]
+    columns = {"rows": features, "short": features[:-1], "labels": ["applicant_id", "approved"]}
+    for name, wanted in columns.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, wanted, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+    return {name: folder / f"{name}.csv" for name in columns}
+
+
+@pytest.fixture(scope="module")
+def scored(cloud: Cloud, trained: str, files: dict[str, Path]) -> Path:
+    """The fetched run of an execution that scored what was uploaded, all typed as a user types it."""
+    cloud.typed("approve", "1", "--env", "dev")
+    to_score = ("--env", "dev", "--to", "score", "--period", SCORED)
+    assert f"/score/{SCORED}/input/, complete" in cloud.typed("upload", str(files["rows"]), *to_score)
+    of = ("--env", "dev", "--pipeline", "score")
+    out = cloud.typed("start", *of)
+    execution = re.search(r"started (\w+): arn", out)[1]
+    assert f"status {execution} --env dev --pipeline score --follow" in out
+    out = cloud.typed("status", *of, "--follow")
+    assert re.search(r"Monitor +Succeeded", out) and out.rstrip().endswith("Succeeded"), out
+    out = cloud.typed("fetch", execution, *of)
+    assert f"{SCORED}: {IDS} rows, version 1, " in out and f"report: runs/{execution}/report.html" in out
+    return cloud.project / "runs" / execution
+
+
+def test_fetch_brings_what_a_scoring_execution_published(cloud, scored):
+    names = {path.relative_to(scored).as_posix() for path in scored.rglob("*") if path.is_file()}
+    measures = ("drift.json", "statistics.json", "constraints.json", "constraint_violations.json")
+    assert {f"monitor/{name}" for name in measures} <= names
+    assert {"output/rows.csv", "report.html", "definition.json", "logs/Monitor.log"} <= names
+    lines = (scored / "output" / "rows.csv").read_text().splitlines()
+    assert lines[0] == "applicant_id,predicted_label,score" and len(lines) == IDS + 1
+    drift = cloud.client("s3").get_object(Bucket=bucket("dev"), Key=f"score/{SCORED}/monitor/drift.json")
+    assert json.loads((scored / "monitor" / "drift.json").read_text()) == json.load(drift["Body"])
+
+
+def test_an_execution_of_the_other_pipeline_is_found_by_its_option(cloud, scored):
+    told = cloud.typed("status", scored.name, "--env", "dev", code=2)
+    assert "(--pipeline score looks among the others)" in told
+    assert scored.name in cloud.typed("status", scored.name, "--env", "dev", "--pipeline", "score")
+    log = cloud.typed("logs", "monitor", scored.name, "--env", "dev", "--pipeline", "score")
+    assert f"Monitor: {SCORED}" in log
+
+
+def test_rows_that_the_approved_model_cannot_score_are_not_uploaded(cloud, scored, files):
+    told = cloud.typed(
+        "upload", str(files["short"]), "--env", "dev", "--to", "score", "--period", "2026-09-29", code=2
+    )
+    assert "short.csv: no column " in told and len(told.splitlines()) == 1
+    assert cloud.keys(bucket("dev"), "score/2026-09-29/") == []
+
+
+def test_rows_that_take_the_place_of_scored_ones_are_scored_when_they_are_named(cloud, scored, files):
+    given = ("upload", str(files["rows"]), "--env", "dev", "--to", "score", "--period", SCORED)
+    assert "an execution may have scored it" in cloud.typed(*given, code=2)
+    told = cloud.typed(*given, "--replace")
+    assert f"start --env dev --pipeline score --set Period={SCORED}" in told
+
+
+def test_labels_that_come_late_are_joined_and_become_training_data(cloud, scored, files):
+    cloud.typed("upload", str(files["labels"]), "--env", "dev", "--to", "truth", "--period", SCORED)
+    cloud.typed("start", "--env", "dev", "--pipeline", "score")
+    assert "Succeeded" in cloud.typed("status", "--env", "dev", "--pipeline", "score", "--follow")
+    found = cloud.typed("status", "--env", "dev", "--pipeline", "score").splitlines()[1].partition(",")[0]
+    cloud.typed("fetch", found, "--env", "dev", "--pipeline", "score")
+    drift = json.loads((cloud.project / "runs" / found / "monitor" / "drift.json").read_text())
+    assert drift["period"] == SCORED and drift["quality"]["rows"] == IDS
+    assert (cloud.project / "runs" / found / "monitor/quality/model_quality_statistics.json").exists()
+    wanted = [f"raw/{SCORED}/_SUCCESS", f"raw/{SCORED}/data.parquet"]
+    assert cloud.keys(bucket("dev"), f"raw/{SCORED}/") == wanted
 
 
 def steps_of(cloud: Cloud, arn: str) -> list[tuple[str, str]]:
@@ -465,7 +563,7 @@ def test_smoke_looks_at_every_step_and_what_it_started(smoked):
 def test_smoke_leaves_the_deployed_pipeline_data_and_champion_alone(cloud, smoked):
     client = cloud.client("sagemaker")
     names = [each["PipelineName"] for each in client.list_pipelines()["PipelineSummaries"]]
-    assert names == ["demo-dev-train"]
+    assert sorted(names) == ["demo-dev-score", "demo-dev-train"]
     listed = client.list_model_packages(ModelPackageGroupName="demo-dev", ModelApprovalStatus="Rejected")
     assert len(listed["ModelPackageSummaryList"]) == 1
     assert cloud.keys(bucket("dev"), "smoke/") == ["smoke/sample.csv"]

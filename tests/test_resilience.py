@@ -99,7 +99,7 @@ def _upserted(endpoint: str, wanted: settings.Settings, project: Path, patch: py
         patch.setenv(name, value)
     made = upsert.resolved(wanted, local.ACCOUNT)
     local.prepare(made)
-    upsert.upsert(made)
+    upsert.upsert(made, ("train",))
     uri = f"s3://{made.bucket}/raw/2026-01-05/sample.csv"
     storage.upload(project / "data/sample.csv", uri)
     return Deployed(endpoint, made, uri)

@@ -50,10 +50,11 @@ class Dev:
         self._clock({"advance_seconds": seconds})
         self.say(what)
 
-    def advance_to_schedule(self) -> None:
-        """Hour by hour, until EventBridge Scheduler starts something."""
+    def advance_to_schedule(self, pipeline: str) -> None:
+        """Hour by hour, until EventBridge Scheduler starts this pipeline, train or score."""
         for _ in range(LONGEST_WAIT_HOURS):
-            if self._clock({"advance_seconds": HOUR})["deliveries"]:
+            delivered = self._clock({"advance_seconds": HOUR})["deliveries"]
+            if any(each["source"].endswith(f"/{self.prefix}-{pipeline}") for each in delivered):
                 return self.say("the schedule is due")
         raise RuntimeError(f"nothing was scheduled in {LONGEST_WAIT_HOURS} hours (settings.toml, [schedule])")
 

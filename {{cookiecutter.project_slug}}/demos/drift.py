@@ -84,7 +84,7 @@ def week(number: int, world: World, told: Story) -> tuple[list[str], list[tuple[
         told.tell("shift", "the world changes", "less income, more debt, other reasons to approve", "bad")
     period = f"{dev.now():%Y-%m-%d}"
     arrive(dev, period, applicants.applicants(ROWS, number, world, first=10_000 * number))
-    dev.advance_to_schedule()
+    dev.advance_to_schedule("score")
     scored = dev.tell_executions("score")
     metrics = dev.published()
     told.tell("scored", f"{ROWS:,} rows of {period} scored", _outcome(scored), metrics=metrics)

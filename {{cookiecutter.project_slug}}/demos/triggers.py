@@ -24,7 +24,7 @@ def story(dev: Dev) -> list[list[tuple[str, str]]]:
     dev.command("upload", "data/sample.csv", "--env", "dev")
     people, scenes = dev.subscribed(), []
     dev.say("dev is deployed, its data are there; nobody starts anything from here on")
-    dev.advance_to_schedule()
+    dev.advance_to_schedule("train")
     scenes.append(dev.tell_executions())
     dev.command("approve", "1", "--env", "dev")
     dev.say(f"people read: {'; '.join(dev.messages(people)) or 'nothing'}")

@@ -18,6 +18,7 @@ from ml_pipeline.settings import Settings
 
 HASH = "model_sha256"  # of model.tar.gz, which Register keeps in the package's metadata
 SPEC = "feature_spec.json"  # member of model.tar.gz
+THRESHOLDS = "thresholds.json"  # beside the baselines of each step
 ABSENT = ("404", "NoSuchKey")
 
 
@@ -81,7 +82,7 @@ def thresholds(found: dict[str, str | None]) -> dict[str, str | None]:
     """URIs of the calibrated thresholds, which lie beside the baselines."""
 
     def beside(uri: str | None) -> str | None:
-        return uri and f"{uri.rpartition('/')[0]}/thresholds.json"
+        return uri and f"{uri.rpartition('/')[0]}/{THRESHOLDS}"
 
     return {
         "process": beside(found["constraints"]),

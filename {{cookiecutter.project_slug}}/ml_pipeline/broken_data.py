@@ -36,7 +36,7 @@ def check(statistics: dict[str, Any], columns: list[str], uri: str, settings: Se
 def message(found: list[Violation], uri: str, version: int, settings: Settings) -> str:
     """Columns and values, and the two ways out of it."""
     told = "; ".join(f"column {each['feature_name']}: {each['description']}" for each in found[:TOLD])
-    more = f"; and {len(found) - TOLD} more columns" if len(found) > TOLD else ""
+    more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
     where = "" if settings.env == "local" else f" --env {settings.env}"
     return (
         f"{uri}: these data look broken beside those of the approved {settings.prefix} version {version}: "

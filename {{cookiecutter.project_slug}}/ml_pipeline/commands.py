@@ -256,10 +256,12 @@ def _report_options(parser: ArgumentParser) -> None:
 
 
 def _report(chosen: Namespace) -> int:
-    first = runs.find_training(chosen.run)
+    first = runs.find_training(chosen.run) if chosen.other else runs.find(chosen.run)
     second = runs.find_training(chosen.other) if chosen.other else None
     from ml_pipeline import report
 
+    if runs.pipeline_of(first) == "score" and not report.is_scoring(first):
+        raise InputError(f"scoring run {first.name} has measured nothing: it has no report")
     print(report.compare(first, second) if second else report.write(first))
     return 0
 

@@ -15,9 +15,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from ml_pipeline import storage
+from ml_pipeline import periods, storage
 from ml_pipeline.parameters import pipeline_of
-from ml_pipeline.periods import SUCCESS
 from ml_pipeline.scored import REPORT
 from ml_pipeline.settings import Settings
 
@@ -221,39 +220,40 @@ def _copy_files(ran: list[Ran], settings: Settings, folder: Path) -> None:
 
 def _copy_periods(execution: dict[str, Any], settings: Settings, folder: Path) -> None:
     """Copies what the execution published of its periods: scores, measures, the newest one's report."""
-    periods = [period for period in _periods(execution) if _measured_by(execution["id"], period, settings)]
-    for period in periods:
-        place = period if len(periods) > 1 else ""
+    found = _periods(execution, settings)
+    for period in found:
+        place = period if len(found) > 1 else ""
         for name in PUBLISHED:
-            _copy_folder(f"{_period_uri(period, settings)}/{name}", folder / name / place)
-        report = folder / "monitor" / place / REPORT
-        if report.exists():
-            shutil.copyfile(report, folder / REPORT)
+            _copy_folder(periods.folder(period, settings, name), folder / name / place)
+    if len(found) > 1:
+        from ml_pipeline.report import drift  # which draws; of one period that was done by Monitor
+
+        drift.write(folder)
+    elif (report := folder / "monitor" / REPORT).exists():
+        shutil.copyfile(report, folder / REPORT)
 
 
-def _periods(execution: dict[str, Any]) -> list[str]:
-    """Those that were selected and those whose labels came late, the oldest first."""
+def _periods(execution: dict[str, Any], settings: Settings) -> list[str]:
+    """Those that it has scored and measured, and those whose labels came late, the oldest first."""
     results = {step["name"]: step["result"] or {} for step in execution["steps"]}
-    selected = [each["period"] for each in results.get("Select", {}).get("periods", [])]
-    measured = results.get("Monitor", {}).get("monitor_uris", [])
-    return sorted({*selected, *(uri.split("/")[4] for uri in measured)})
+    selected = {each["period"] for each in results.get("Select", {}).get("periods", [])}
+    told = {uri.split("/")[4] for uri in results.get("Monitor", {}).get("monitor_uris", [])}
+    return sorted(
+        (told - selected) | {each for each in selected if _measured_by(execution["id"], each, settings)}
+    )
 
 
 def _measured_by(execution_id: str, period: str, settings: Settings) -> bool:
     """Whether the period's newest measures are this execution's and not those of another one."""
-    document = _json(f"{_period_uri(period, settings)}/monitor/drift.json")
+    document = _json(f"{periods.folder(period, settings, 'monitor')}/drift.json")
     return document is not None and document["execution"] == execution_id
-
-
-def _period_uri(period: str, settings: Settings) -> str:
-    return f"s3://{settings.bucket}/score/{period}"
 
 
 def _copy_folder(uri: str, folder: Path) -> None:
     """Downloads what lies below the URI, but for its marks."""
     for found, _ in storage.list_uris(f"{uri}/"):
         path = folder / found.removeprefix(f"{uri}/")
-        if path.name != SUCCESS:
+        if path.name != periods.SUCCESS:
             path.parent.mkdir(parents=True, exist_ok=True)
             storage.download(found, path)
 

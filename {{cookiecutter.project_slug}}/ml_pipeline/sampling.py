@@ -25,7 +25,7 @@ class Reservoir:
     The same rows for the same stream and seed, into whatever batches it is cut.
     """
 
-    def __init__(self, limit: int, seed: int) -> None:
+    def __init__(self, limit: int, seed: int | tuple[int, ...]) -> None:
         self._limit, self._generator = limit, np.random.default_rng(seed)
         self._kept: list[pa.RecordBatch] = []
         self._lots, self._bound = np.empty(0), 1.0

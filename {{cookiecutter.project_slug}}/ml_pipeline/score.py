@@ -35,7 +35,7 @@ def score(request: Request, settings: Settings) -> int:
         aws.connect()
         settings = upsert.located(settings, ACCOUNT)
         prepare(settings)
-        delivery.check_rows(request.data, _approved(settings), settings.data)
+        delivery.check_rows(request.data, _approved(settings), settings)
         with ThreadPoolExecutor(1) as beside:
             delivered = beside.submit(_deliver, request, settings)
             (upserted,) = upsert.upsert(settings, ("score",))

@@ -53,10 +53,14 @@ def _nothing(execution: dict[str, Any]) -> str:
 
 
 def _period(document: dict[str, Any]) -> list[str]:
-    head = f"{document['period']}: {document['rows']:,} rows, "
-    head += f"version {document['package_version']}, {document['status']}"
+    version = f"version {document['package_version']}, " if document["package_version"] else ""
+    head = f"{document['period']}: {document['rows']:,} rows, {version}{document['status']}"
     found = [f"  {what}: {_listed(names)}" for what, names in _moved(document).items() if names]
-    return [head, *found, *(f"  {each['description']}" for each in document["broken"][:SHOWN])]
+    return [head, *found, *map(_broken, document["broken"][:SHOWN])]
+
+
+def _broken(violation: dict[str, str]) -> str:
+    return f"  {violation['feature_name']}: {violation['description']}"
 
 
 def _moved(document: dict[str, Any]) -> dict[str, list[str]]:

@@ -10,10 +10,10 @@ SIZE = 2048  # at most so many values a level, Deequ's default k
 class Sketch:
     """Values of level h stand for 2**h numbers each; exact up to SIZE numbers.
 
-    A full level is sorted and every second value goes up a level, from the first and from the second in turn.
-    Each such step moves a rank by at most 2**h, so that n numbers are told apart to within log2(n / SIZE) / SIZE
-    of a rank, in practice much finer. Source: Karnin, Lang, Liberty 2016, Optimal Quantile Approximation in
-    Streams, with all levels of one size.
+    A full level is sorted and every second value goes up a level, from the first and the second in turn.
+    Each such step moves a rank by at most 2**h, so that a rank among n numbers is right to within
+    n log2(n / SIZE) / SIZE, in practice much finer. Source: Karnin, Lang, Liberty (2016), Optimal Quantile
+    Approximation in Streams, with all levels of one size.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Sketch:
         self._is_odd: list[bool] = [False]
 
     def add(self, values: np.ndarray) -> None:
-        """values: float64, finite, in any order. What they are cut into hardly matters, but to the last digit."""
+        """values: float64, finite, in any order."""
         self._levels[0] = np.concatenate([self._levels[0], values])
         level = 0
         while level < len(self._levels):

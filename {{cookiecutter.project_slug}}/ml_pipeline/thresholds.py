@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,13 @@ QUALITY = {
     "multiclass": ("accuracy", "weighted_f1"),
     "regression": ("rmse", "mae", "r2"),
 }
+# Differences of shares, whose spread is that of shares. The others are these in other words (KL, JS, LP, TVD
+# and KS are DPL, DI is DPPL), have no spread to speak of (DCA, DCR and TE are ratios of counts), or are of
+# single rows (FT, GE).
+BIAS = ("CI", "DPL", "CDDL", "DPPL", "CDDPL", "AD", "RD", "SD", "DAR", "DRR")
 BIAS_SAMPLES = 100  # bootstrap resamples behind a bias metric's deviation
 BIAS_ROWS = 2000  # drawn for one of them at most
 DEFINED = 0.9  # of the resamples must have a metric, or its deviation is not known
-QUADRATIC = "FT"  # looks at all pairs of rows: too slow to be resampled
 
 
 def of_features(measured: Measured, settings: Settings) -> dict[str, Any]:
@@ -63,15 +66,7 @@ def of_outputs(
 
 def of_bias(tables: Sequence[Table], settings: Settings) -> dict[str, Any]:
     """Thresholds of the bias metrics of each facet's groups."""
-    found = [
-        {
-            "facet": table.facet.name,
-            "group": ",".join(values),
-            "metrics": _bias(table.sample(values), settings),
-        }
-        for table in tables
-        for values in table.facet.disadvantaged
-    ]
+    found = [_group(table, values, settings) for table in tables for values in table.facet.disadvantaged]
     alpha = settings.monitor.false_alarm_rate * OTHERS_SHARE
     return calibrate.bias(found, len(tables[0].outcomes.label), alpha)
 
@@ -82,15 +77,26 @@ def _output(name: str, column: pa.ChunkedArray) -> tuple[Bins, np.ndarray]:
     return bins.of_numbers(name, column.cast(pa.float64()).to_numpy())
 
 
+def _group(table: Table, values: tuple[str, ...], settings: Settings) -> dict[str, Any]:
+    sample = table.sample(values)
+    share = _least(sample) / len(sample.label)
+    name = ",".join(values)
+    return {"facet": table.facet.name, "group": name, "share": share, "metrics": _bias(sample, settings)}
+
+
+def _least(sample: Sample) -> int:
+    """The fewest rows that a share is taken of: of the group or the rest, labelled or predicted one way."""
+    sides, outcomes = (sample.facet, ~sample.facet), (sample.label, sample.predicted)
+    ways = [rows for outcome in outcomes for rows in (outcome, ~outcome)]
+    return min(int(np.count_nonzero(side & way)) for side in sides for way in ways)
+
+
 def _bias(sample: Sample, settings: Settings) -> dict[str, dict[str, float]]:
     """Value and deviation of each metric that nearly every resample of the rows has."""
     generator, rows = np.random.default_rng(settings.bias.seed), len(sample.label)
-    bare = Sample(sample.label, sample.predicted, sample.facet, sample.group, np.empty((rows, 0)))
-    drawn_rows, values = min(rows, BIAS_ROWS), _bias_values(bare)
-    resamples = [
-        _bias_values(bias_metrics.rows_of(bare, generator.integers(0, rows, drawn_rows)))
-        for _ in range(BIAS_SAMPLES)
-    ]
+    population, drawn_rows, values = _with_one_of_each(sample), min(rows, BIAS_ROWS), bias_values(sample)
+    places = generator.integers(0, len(population.label), (BIAS_SAMPLES, drawn_rows))
+    resamples = [bias_values(bias_metrics.rows_of(population, each)) for each in places]
     drawn = {name: np.array([each[name] for each in resamples]) for name in values}
     return {
         name: calibrate.deviation(value, float(np.std(drawn[name][np.isfinite(drawn[name])])), drawn_rows)
@@ -99,14 +105,32 @@ def _bias(sample: Sample, settings: Settings) -> dict[str, dict[str, float]]:
     }
 
 
-def _bias_values(sample: Sample) -> dict[str, float]:
+def _with_one_of_each(sample: Sample) -> Sample:
+    """One row more of each label, prediction and side of the facet, without features.
+
+    A small group that happens to be all of a kind would else seem to have no spread at all. Source: Agresti
+    and Caffo (2000), Simple and effective confidence intervals for proportions and differences.
+    """
+    kinds = np.array([*np.ndindex(2, 2, 2)], bool)
+    label, predicted, facet = (
+        np.append(rows, more)
+        for rows, more in zip((sample.label, sample.predicted, sample.facet), kinds.T, strict=True)
+    )
+    group = None if sample.group is None else np.append(sample.group, np.resize(sample.group, len(kinds)))
+    return Sample(label, predicted, facet, group, np.empty((len(label), 0)))
+
+
+def bias_values(sample: Sample) -> dict[str, float]:
     """By metric; NaN where it is not defined."""
-    found = {}
-    for wanted in STAGES.values():
-        for name, (_, function) in wanted.items():
-            if name != QUADRATIC:
-                try:
-                    found[name] = function(sample)
-                except ValueError:
-                    found[name] = np.nan
-    return found
+    return {name: _value(function, sample) for name, function in _functions().items()}
+
+
+def _functions() -> dict[str, Callable[[Sample], float]]:
+    return {name: wanted[name][1] for name in BIAS for wanted in STAGES.values() if name in wanted}
+
+
+def _value(function: Callable[[Sample], float], sample: Sample) -> float:
+    try:
+        return function(sample)
+    except ValueError:
+        return np.nan

@@ -29,6 +29,7 @@ LOCK = "requirements.txt"
 XGBOOST_VERSION = "3.2-0"  # of the managed container that tuning trials run on
 # What definitions and their payloads are made of; a commit that changes none of it changes no pipeline.
 INPUTS = (PACKAGE.name, LOCK, "Dockerfile", "settings.toml", ".python-version")
+UNSHIPPED = frozenset(["__pycache__", ".DS_Store"])  # files and folders of ml_pipeline that jobs do not get
 HASH_TAG = "ContentHash"
 DIRTY = "-dirty"
 
@@ -187,7 +188,11 @@ def compiled(settings: Settings, pipelines: tuple[str, ...]) -> dict[str, str]:
     sdk.load()
     from sagemaker.core.helper.session_helper import Session
 
-    remote = {"IncludeLocalWorkDir": True, "S3RootUri": code_uri(settings, content_hash(settings))}
+    remote = {
+        "IncludeLocalWorkDir": True,
+        "CustomFileFilter": {"IgnoreNamePatterns": sorted(UNSHIPPED)},  # without it only *.py are shipped
+        "S3RootUri": code_uri(settings, content_hash(settings)),
+    }
     if settings.kms_key_arn:
         remote["S3KmsKeyId"] = settings.kms_key_arn
     modules = {"TelemetryOptOut": True, "RemoteFunction": remote}
@@ -240,8 +245,9 @@ def _output(command: list[str]) -> str:
 
 
 def sources() -> list[Path]:
-    """The modules of ml_pipeline."""
-    return sorted(PACKAGE.rglob("*.py"))
+    """The files of ml_pipeline: modules, and what the pages of reports are made of."""
+    found = (path for path in PACKAGE.rglob("*") if path.is_file())
+    return sorted(path for path in found if not UNSHIPPED.intersection(path.relative_to(PACKAGE).parts))
 
 
 def _sha256(paths: Iterable[Path], more: bytes = b"") -> str:
@@ -255,7 +261,7 @@ def _sha256(paths: Iterable[Path], more: bytes = b"") -> str:
 def _workspace() -> Iterator[None]:
     """A working directory with a copy of ml_pipeline alone: the SDK ships all of it to the jobs."""
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(PACKAGE, Path(folder, PACKAGE.name), ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGE, Path(folder, PACKAGE.name), ignore=shutil.ignore_patterns(*UNSHIPPED))
         with contextlib.chdir(folder):
             yield
 

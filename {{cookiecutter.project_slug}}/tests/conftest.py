@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from ml_pipeline import storage
 from ml_pipeline.settings import (
     Bias,
     Compute,
@@ -140,3 +142,32 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         where = {"LocationConstraint": REGION}
         boto3.client("s3").create_bucket(Bucket=SETTINGS.bucket, CreateBucketConfiguration=where)
         yield SETTINGS.bucket
+
+
+@pytest.fixture(scope="session")
+def trained() -> dict[str, dict[str, bytes]]:
+    """What training left in the bucket, so that each model is made once."""
+    return {}
+
+
+@pytest.fixture
+def world(
+    bucket: str, settings: Callable[..., Settings], tmp_path: Path, trained: dict[str, dict[str, bytes]]
+) -> Callable[..., Any]:
+    """`world("binary", data={...})`: a trained model; sections are those of `settings`."""
+    import monitored  # here, because most tests do without xgboost and scikit-learn
+
+    def make(problem: str = "binary", **sections: dict[str, Any]) -> Any:
+        data = {"problem": problem, "positive": {"binary": "yes", "multiclass": "top"}.get(problem, "")}
+        sections["data"] = monitored.DATA | data | sections.get("data", {})
+        made = settings(**sections)
+        known = repr((problem, sections["data"]))
+        if known not in trained:
+            monitored.make(made, tmp_path / "checkpoints")
+            uris = (uri for uri, _ in storage.list_uris(made.uri(monitored.TRAINED)))
+            trained[known] = {uri: storage.read_bytes(uri) for uri in uris}
+        for uri, content in trained[known].items():
+            storage.write_bytes(uri, content)
+        return monitored.World(made, monitored.package(made))
+
+    return make

@@ -9,6 +9,7 @@ import numpy as np
 
 PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/loans-dev/3"
 Document = dict[str, Any]
+NOTHING = {"features": [], "predictions": [], "bias": [], "attribution": None}  # is measured of broken data
 
 
 def statistic(value: float, threshold: float | None) -> Document:
@@ -119,7 +120,7 @@ def bias(dppl: float = 0.11) -> list[Document]:
         "FT": metric(0.0, None, -0.1, 0.1),
     }
     stage = "post_training_bias_metrics"
-    return [{"facet": "sex", "group": "Female", "stage": stage, "metrics": metrics}]
+    return [{"facet": "sex", "group": "Female", "stage": stage, "outcome": ">50K", "metrics": metrics}]
 
 
 def attribution(ndcg: float = 0.998) -> Document:
@@ -128,15 +129,17 @@ def attribution(ndcg: float = 0.998) -> Document:
     return {"ndcg": ndcg, "threshold": 0.98, "violated": ndcg < 0.98, "baseline": before, "current": after}
 
 
-def history(*income: float) -> list[Document]:
-    """Weeks before 2026-02-16 by the ratio of the PSI of income to its bound; of region it is a tenth."""
+def history(*income: float | None) -> list[Document]:
+    """Weeks before 2026-02-16 by the ratio of the PSI of income to its bound, None of broken data."""
     days = [f"2026-01-{day:02}" for day in (5, 12, 19, 26)] + ["2026-02-02", "2026-02-09"]
     names = ("DataDrift", "PredictionDrift", "QualityDrop", "BiasDrift", "AttributionDrift", "DataBroken")
     return [
         {
             "period": day,
-            "metrics": dict.fromkeys(names, 0) | {"DataDrift": int(ratio > 1)},
-            "features": {"income": ratio, "region": ratio / 10},
+            "metrics": {"DataBroken": 1}
+            if ratio is None
+            else dict.fromkeys(names, 0) | {"DataDrift": int(ratio > 1)},
+            "features": {} if ratio is None else {"income": ratio, "region": ratio / 10},
         }
         for day, ratio in zip(days[len(days) - len(income) :], income, strict=True)
     ]
@@ -170,6 +173,8 @@ def document(**changed: Any) -> Document:
 
 def roll_ups(made: Document) -> Document:
     """What is sent to CloudWatch of a document."""
+    if made["broken"]:
+        return {"DataBroken": len(made["broken"])}
     quality = made["quality"]
     worse = {"QualityDrop": sum(each["violated"] for each in quality["metrics"].values())} if quality else {}
     return {
@@ -213,15 +218,11 @@ def broken(**changed: Any) -> Document:
             "values are about 100 times those of the training data: has a unit changed?",
         )
     ]
-    return document(
-        **{"status": "broken", "broken": found, "violations": found, "bias": [], "attribution": None}
-        | changed
-    )
+    return document(**NOTHING | {"status": "broken", "broken": found, "violations": found} | changed)
 
 
 def empty() -> Document:
-    nothing = {"features": [], "predictions": [], "bias": [], "attribution": None, "metrics": {}}
-    return document(status="empty", rows=0, package=None, package_version=None, **nothing)
+    return document(**NOTHING | {"status": "empty", "rows": 0, "metrics": {"DataBroken": 0}})
 
 
 def events() -> list[Document]:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from botocore.exceptions import ClientError
 
-from ml_pipeline import bias_metrics, clarify, facets, metrics, names, storage
+from ml_pipeline import bias_metrics, clarify, facets, metrics, names, storage, thresholds
 from ml_pipeline.bias_metrics import POST_TRAINING, PRE_TRAINING, STAGES
 from ml_pipeline.facets import Facet, Outcomes, Table
 from ml_pipeline.settings import Settings
@@ -255,6 +255,32 @@ def test_the_step_writes_clarifys_schema_and_a_verdict(
     verdict = storage.read_json(result["verdict_uri"])
     assert result["passed"] is verdict["passed"] is False
     assert ("DPPL", dppl["value"], 0.1) in {(m["metric"], m["value"], m["bound"]) for m in verdict["missed"]}
+
+
+def test_the_thresholds_have_the_values_of_the_analysis_and_a_bootstraps_deviations(
+    bucket: str, settings: Callable[..., Settings]
+) -> None:
+    chosen = settings(data={"facets": ("sex", "region"), "group": "region"})
+    analysis = storage.read_json(bias(*put(*frames(900), chosen), EXECUTION, chosen)["analysis_uri"])
+    document = storage.read_json(chosen.uri(EXECUTION, "bias", "thresholds.json"))
+    assert document["rows"] == 900 and document["alpha"] == chosen.monitor.false_alarm_rate / 8
+    groups = [(each["facet"], each["group"]) for each in document["facets"]]
+    assert groups == [("sex", facets.MISSING), ("sex", "female"), ("sex", "male")] + [
+        ("region", name) for name in ("north", "south", "west")
+    ]
+    female = document["facets"][1]["metrics"]
+    told = {
+        each["name"]: each["value"]
+        for stage in STAGES
+        for each in analysis[stage]["facets"]["sex"][1]["metrics"]
+    }
+    assert list(female) == list(thresholds.BIAS)
+    assert {name: metric["value"] for name, metric in female.items()} == {name: told[name] for name in female}
+    raw, _, predictions = frames(900)
+    women, positive = (raw.sex == "female").to_numpy(), (predictions.predicted_label == "yes").to_numpy()
+    shares = [positive[side].mean() for side in (women, ~women)]
+    by_hand = sum(p * (1 - p) / side.mean() for p, side in zip(shares, (women, ~women), strict=True)) ** 0.5
+    assert female["DPPL"]["deviation"] == pytest.approx(by_hand, rel=0.25)  # 100 resamples
 
 
 @pytest.mark.parametrize("ft_rows", [200, 10_000])

@@ -15,6 +15,7 @@ import pytest
 from sklearn.metrics import f1_score, mean_squared_error, roc_auc_score
 
 from ml_pipeline import approved, metrics, model_quality, serving, storage
+from ml_pipeline.drift.bins import Bins
 from ml_pipeline.names import BETTER_HIGH
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps.evaluate import evaluate, load
@@ -292,6 +293,38 @@ def test_attributions_are_the_mean_absolute_contributions(run: Callable[..., Ran
     assert found["rows"] == 50
     assert found["ranking"] == ["income", "region"]
     assert values["income"] > values["region"] > 0
+
+
+THRESHOLDS = {
+    "binary": (["predicted_label", "score"], ["auc", "accuracy", "recall", "precision"]),
+    "multiclass": (
+        ["predicted_label", "score_low", "score_mid", "score_top"],
+        ["accuracy", "weighted_f1"],
+    ),
+    "regression": (["prediction"], ["rmse", "mae", "r2"]),
+}
+
+
+@pytest.mark.parametrize("problem", OBJECTIVE)
+def test_the_thresholds_are_of_outputs_attributions_and_quality(
+    problem: str, run: Callable[..., Ran]
+) -> None:
+    ran = run(problem)
+    ran.evaluate()
+    document, table_ = storage.read_json(ran.uri("evaluate", "thresholds.json")), predictions(ran)
+    outputs, checked = THRESHOLDS[problem]
+    assert [column["name"] for column in document["columns"]] == outputs
+    assert all(sum(column["counts"]) == len(table_) == document["rows"] for column in document["columns"])
+    last = Bins.from_json(document["columns"][-1]).count(table_[outputs[-1]].to_numpy())
+    assert last.tolist() == document["columns"][-1]["counts"]
+    assert document["attributions"]["features"] == ["income", "region"]
+    assert all(0 < bound <= 1 for bound in document["attributions"]["thresholds"]["ndcg"])
+    statistics = storage.read_json(ran.uri("evaluate", "model_quality_statistics.json"))
+    section = next(value for name, value in statistics.items() if name.endswith("_metrics"))
+    assert list(document["quality"]["metrics"]) == checked
+    for name, metric in document["quality"]["metrics"].items():
+        assert metric["value"] == section[name]["value"]
+        assert metric["deviation"] == pytest.approx(section[name]["standard_deviation"] * len(table_) ** 0.5)
 
 
 @pytest.mark.parametrize("problem", OBJECTIVE)

@@ -234,6 +234,19 @@ def test_the_objects_that_travel_are_those_that_the_version_names():
     assert found == [f"s3://dev-bucket/executions/abc/{key}" for key in keys]
 
 
+def test_the_thresholds_beside_the_baselines_travel_though_no_package_names_them(bucket, settings):
+    source, _ = two_places(settings)
+    place = f"s3://{source.settings.bucket}/executions/abc"
+    package = {
+        "DriftCheckBaselines": {
+            "ModelDataQuality": {"Constraints": {"S3Uri": f"{place}/process/constraints.json"}},
+            "Bias": {"PostTrainingConstraints": {"S3Uri": f"{place}/bias/analysis.json"}},
+        }
+    }
+    storage.write_bytes(f"{place}/process/thresholds.json", b"{}")
+    assert list(promote.thresholds(package, source)) == [f"{place}/process/thresholds.json"]
+
+
 def two_places(settings) -> tuple[promote.Place, promote.Place]:
     """Two environments in one account, each with a bucket."""
     session = boto3.Session(region_name=REGION)

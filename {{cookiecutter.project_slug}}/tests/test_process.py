@@ -115,6 +115,20 @@ def test_the_hash_is_of_the_raw_bytes(bucket, done):
     )
 
 
+def test_the_thresholds_are_of_the_training_splits_features(done, loans):
+    document = storage.read_json(loans.uri(EXECUTION, "process", "thresholds.json"))
+    train = frames(done, "splits_uri")["train"]
+    assert document["rows"] == len(train) and document["alpha"] == 0.005
+    income, purpose = document["columns"]
+    assert (income["name"], purpose["name"]) == ("income", "purpose")
+    present = train.income.dropna()
+    inner = np.histogram(present, [-np.inf, *income["edges"], np.inf])[0]
+    assert income["counts"] == [*inner.tolist(), len(train) - len(present)]
+    counts = train.purpose.value_counts()
+    assert purpose["categories"] == sorted(counts.index, key=lambda word: (-counts[word], word))
+    assert purpose["counts"][:3] == [counts[word] for word in purpose["categories"]]
+
+
 def test_the_profile_counts_what_was_read_and_split(done, loans):
     profile = storage.read_json(loans.uri(EXECUTION, "process", "profile.json"))
     sizes = {name: len(frame) for name, frame in frames(done, "splits_uri").items()}

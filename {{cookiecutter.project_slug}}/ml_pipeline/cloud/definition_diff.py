@@ -41,10 +41,10 @@ def workspaces(definition: str) -> set[str]:
 
 
 def archived(archive: bytes) -> dict[str, str]:
-    """Texts of the Python files in a workspace, by path."""
+    """Texts of the files in a workspace, by path."""
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        names = [name for name in opened.namelist() if name.endswith(".py")]
-        return {_from_package(name): opened.read(name).decode() for name in names}
+        names = [name for name in opened.namelist() if not name.endswith("/")]
+        return {_from_package(name): opened.read(name).decode(errors="replace") for name in names}
 
 
 def _from_package(name: str) -> str:

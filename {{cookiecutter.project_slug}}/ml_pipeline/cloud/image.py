@@ -16,7 +16,7 @@ import boto3
 from ml_pipeline.cloud import preflight
 from ml_pipeline.errors import CloudError
 from ml_pipeline.settings import Settings
-from ml_pipeline.upsert import PROJECT
+from ml_pipeline.upsert import PROJECT, sources
 
 FILES = ("Dockerfile", ".dockerignore", ".python-version", "requirements.txt")
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, WAIT_GROWTH = 0.2, 15.0, 1.5
@@ -105,7 +105,7 @@ def with_codebuild(settings: Settings, build_project: str) -> None:
 def source_zip() -> bytes:
     """What the Dockerfile copies, with the Dockerfile; the same bytes for the same files."""
     buffer = io.BytesIO()
-    paths = [PROJECT / name for name in FILES] + sorted((PROJECT / "ml_pipeline").rglob("*.py"))
+    paths = [PROJECT / name for name in FILES] + sources()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in paths:
             entry = zipfile.ZipInfo(path.relative_to(PROJECT).as_posix(), EPOCH)

@@ -128,7 +128,7 @@ def _code(deployed: str) -> list[str]:
     uris = sorted(definition_diff.workspaces(deployed))
     before = definition_diff.archived(storage.read_bytes(uris[0])) if uris else {}
     after = {
-        path.relative_to(upsert.PROJECT).as_posix(): path.read_text(encoding="utf-8")
+        path.relative_to(upsert.PROJECT).as_posix(): path.read_text(encoding="utf-8", errors="replace")
         for path in upsert.sources()
     }
     return definition_diff.between(before, after)

@@ -45,7 +45,7 @@ def python() -> str:
 def checkout() -> None:
     """Raises InputError unless this Python is the image's and every module can be compiled by it."""
     python()
-    for path in sources():
+    for path in (path for path in sources() if path.suffix == ".py"):
         try:
             compile(path.read_bytes(), path, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:  # ValueError: a NUL byte

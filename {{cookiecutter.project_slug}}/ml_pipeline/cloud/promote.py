@@ -12,6 +12,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ml_pipeline import executions
+from ml_pipeline.approved import THRESHOLDS
 from ml_pipeline.cloud import image_copy, versions
 from ml_pipeline.cloud.access import CLOUD
 from ml_pipeline.cloud.image_copy import Repository
@@ -93,7 +94,7 @@ def _copied(arn: str, package: dict[str, Any], source: Place, target: Place) -> 
         tag,
     )
     print(f"image {target.settings.prefix}:{tag}, {digest}", flush=True)
-    named = sorted(set(places(package, source.settings.bucket)))
+    named = sorted({*places(package, source.settings.bucket), *thresholds(package, source)})
     copy_objects(named, source, target)
     print(f"{len(named)} objects -> s3://{target.settings.bucket}/, SHA-256 compared", flush=True)
     image_uri = replace(target.settings, image_tag=tag).image_uri
@@ -133,6 +134,15 @@ def places(package: dict[str, Any], bucket: str) -> Iterator[str]:
     """Every result of an execution that the package names."""
     for name in KEPT:
         yield from _uris(package.get(name), results_of(bucket))
+
+
+def thresholds(package: dict[str, Any], source: Place) -> Iterator[str]:
+    """The calibrated thresholds beside its baselines, which scoring reads and no package names."""
+    bucket, name = source.settings.bucket, "DriftCheckBaselines"
+    for folder in {uri.rpartition("/")[0] for uri in places({name: package.get(name)}, bucket)}:
+        uri = f"{folder}/{THRESHOLDS}"
+        if _hash_of(source.client("s3"), bucket, split_uri(uri)[1]):
+            yield uri
 
 
 def _uris(value: Any, beginning: str) -> Iterator[str]:

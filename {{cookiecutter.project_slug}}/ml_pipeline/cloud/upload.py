@@ -44,7 +44,7 @@ def _check_rows(paths: Sequence[Path], settings: Settings) -> None:
     if package is None:
         print("note: no version is approved yet, so that the columns could not be checked", flush=True)
         return
-    delivery.check_rows(paths, approved.spec(package, settings), settings.data)
+    delivery.check_rows(paths, approved.spec(package, settings), settings)
 
 
 def _present(folder: str, settings: Settings) -> list[str]:

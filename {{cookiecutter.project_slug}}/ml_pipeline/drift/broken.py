@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-FEWEST_ROWS = 50  # less tells nothing
+FEWEST_ROWS = 50  # or values; fewer tell nothing
 SURE = 5.0  # standard deviations that a share must have fallen by
 COMPLETENESS_LEFT = 0.5  # of the baseline's share of values that are there
 UNIT_RATIO = 5.0  # of medians, either way, from which a change of unit is thought of
 UNIT_ALIKE = 0.25  # distance of distributions up to which they are the same but for the unit
 UNIT_OTHER = 0.5  # and from which they are not the same without
+ROUND = 0.3  # logarithm of a ratio of medians by which it may miss the round number that it is told as
 OUTSIDE = 0.5  # share of values far outside of the baseline's range
 KNOWN_LEFT = 0.5  # of the share of values that are among the baseline's categories
 MANY_VALUES = 20  # different ones in the baseline, so that the same one in all rows is no coincidence
@@ -50,7 +51,7 @@ def of_feature(baseline: Mapping[str, Any], current: Mapping[str, Any]) -> list[
     incomplete = _incomplete(*_common(baseline), *_common(current))
     if incomplete:
         return [_violation(name, "completeness_check", incomplete)]
-    if not _common(current)[0]:
+    if _common(current)[0] < FEWEST_ROWS:
         return []
     if "numerical_statistics" in baseline:
         told = _of_numbers(Numbers.of(baseline), Numbers.of(current))
@@ -182,7 +183,12 @@ def _words(feature: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _times(factor: float) -> str:
-    return f"{factor:.3g} times" if factor > 1 else f"1/{1 / factor:.3g} of"
+    """In words; a power of ten, as units have it, if it is about that."""
+    size = max(factor, 1 / factor)
+    power = 10 ** round(math.log10(size))
+    size = power if abs(math.log(size / power)) < ROUND else size
+    told = f"{size:,.0f}" if size >= 10 else f"{size:.1f}"
+    return f"{told} times" if factor > 1 else f"1/{told} of"
 
 
 def _violation(name: str, check: str, description: str) -> Violation:

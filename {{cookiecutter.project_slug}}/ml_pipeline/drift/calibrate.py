@@ -98,7 +98,10 @@ def quality(metrics: Mapping[str, dict[str, float]], rows: int, alpha: float) ->
 
 
 def bias(facets: Sequence[Mapping[str, Any]], rows: int, alpha: float) -> dict[str, Any]:
-    """What `judge.bias` needs: {facet, group, metrics} each; z: two-sided, over all metrics of all groups."""
+    """What `judge.bias` needs; z: two-sided, over all metrics of all groups.
+
+    facets: {facet, group, share, metrics} each; share: of the rows, the least that a metric looks at.
+    """
     count = sum(len(each["metrics"]) for each in facets)
     z = tails.normal(alpha / 2 / count) if count else None
     return {"version": VERSION, "rows": rows, "alpha": alpha, "facets": list(facets), "z": z}

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ml_pipeline.drift import bins, distances
+from ml_pipeline.drift import bins, distances, tails
 from ml_pipeline.drift.bins import Bins
 from ml_pipeline.drift.calibrate import BATCH_ROWS, SHRINKS, measured
 from ml_pipeline.settings import Monitor
 
 FEWEST_ROWS = BATCH_ROWS[0]  # nothing is judged by fewer
+FEWEST_OF_A_KIND = 20  # of a group and outcome, that a difference of shares is judged by
 METHODS = {"ChiSquared": "chi_squared", "LInfinity": "l_infinity"}
 ERRORS = ("rmse", "mae")  # worse when greater, and spread in proportion
 
@@ -109,11 +110,11 @@ def bias(
     low to high; it must have moved by smallest_shift at least.
     """
     found = [each for each in document["facets"] if (each["facet"], each["group"]) == (facet, group)]
-    metrics = found[0]["metrics"] if found else {}
-    scale = document["z"] and document["z"] * math.sqrt(1 / max(rows, 1) + 1 / document["rows"])
     return {
-        name: _bias(metric, values.get(name), rows, scale, monitor.smallest_shift)
-        for name, metric in metrics.items()
+        name: _bias(metric, values.get(name), spread, monitor.smallest_shift)
+        for of_group in found
+        for spread in [_bias_spread(of_group["share"], document, rows)]
+        for name, metric in of_group["metrics"].items()
     }
 
 
@@ -200,13 +201,21 @@ def _worst(name: str, value: float, deviation: float, spread: float, m: int) -> 
     return math.sin(max(angle, 0.0)) ** 2
 
 
+def _bias_spread(share: float, document: Mapping[str, Any], rows: int) -> float | None:
+    """How many deviations of a single row a metric may move; None if too few rows tell of it."""
+    least = share * min(rows, document["rows"])
+    if rows < FEWEST_ROWS or least < FEWEST_OF_A_KIND:
+        return None
+    return tails.student(document["z"], least) * math.sqrt(1 / rows + 1 / document["rows"])
+
+
 def _bias(
-    metric: Mapping[str, float], value: float | None, rows: int, scale: float | None, smallest: float
+    metric: Mapping[str, float], value: float | None, spread: float | None, smallest: float
 ) -> dict[str, float | bool | None]:
     baseline = metric["value"]
-    if rows < FEWEST_ROWS or scale is None or value is None or not math.isfinite(value):
+    if spread is None or value is None or not math.isfinite(value):
         return {"baseline": baseline, "value": _finite(value), "low": None, "high": None, "violated": False}
-    allowed = max(scale * metric["deviation"], smallest)
+    allowed = max(spread * metric["deviation"], smallest)
     low, high = baseline - allowed, baseline + allowed
     return {
         "baseline": baseline,

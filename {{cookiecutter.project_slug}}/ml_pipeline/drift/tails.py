@@ -16,6 +16,15 @@ def normal(rate: float) -> float:
     return NormalDist().inv_cdf(1 - rate)
 
 
+def student(z: float, freedom: float) -> float:
+    """What Student's t exceeds as seldom as a normal number exceeds z: few rows tell the spread.
+
+    Source: Abramowitz and Stegun (1972), 26.7.5, its first two terms.
+    """
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / freedom + second / freedom**2
+
+
 def simulated(values: np.ndarray, rate: float) -> float:
     """What values drawn like these exceed with this probability, which may be less than one in their number.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,10 @@ def with_measured(document: Document, measured: Measured, package: Package, sett
     if found:
         return with_broken(document, found)
     features, outputs = (_judged(role, measured, package, settings) for role in ("feature", "output"))
-    bias, attribution = _bias_at_scoring(measured, package, settings), _attribution(measured, package, settings)
+    bias, attribution = (
+        _bias_at_scoring(measured, package, settings),
+        _attribution(measured, package, settings),
+    )
     told = {
         "DataDrift": violations.of_columns(features),
         "PredictionDrift": violations.of_columns(outputs),
@@ -85,14 +88,20 @@ def with_measured(document: Document, measured: Measured, package: Package, sett
 
 
 def with_labels(
-    document: Document, found: Joined, statistics: Mapping[str, Any], analysis: Mapping[str, Any] | None,
-    package: Package, settings: Settings,
+    document: Document,
+    found: Joined,
+    statistics: Mapping[str, Any],
+    analysis: Mapping[str, Any] | None,
+    package: Package,
+    settings: Settings,
 ) -> Document:
     """The document with model quality, and the bias metrics that need labels.
 
     statistics: of model_quality_statistics.json. analysis: analysis.json, None without facets.
     """
-    quality = judge.quality(package.thresholds["evaluate"]["quality"], _values(found, statistics, package), found.rows)
+    quality = judge.quality(
+        package.thresholds["evaluate"]["quality"], _values(found, statistics, package), found.rows
+    )
     bias = _bias_with_labels(analysis, found.rows, package, settings) if analysis else []
     document = document | {
         "quality": {"rows": found.rows, "unmatched": found.unmatched, "metrics": quality},
@@ -182,9 +191,7 @@ def _attribution(measured: Measured, package: Package, settings: Settings) -> di
 
 
 def _bias_at_scoring(measured: Measured, package: Package, settings: Settings) -> list[dict[str, Any]]:
-    few = min(measured.rows, settings.bias.ft_rows)
-    rows = {name: few if name == "FT" else measured.rows for name in WITHOUT_LABELS}
-    return _bias(measured.bias, rows, package, settings)
+    return _bias(measured.bias, WITHOUT_LABELS, measured.rows, package, settings)
 
 
 def _bias_with_labels(
@@ -198,33 +205,34 @@ def _bias_with_labels(
                 found = values.setdefault((facet, group["value_or_threshold"]), {})
                 found |= {each["name"]: _number(each["value"]) for each in group["metrics"]}
     names = {name for found in values.values() for name in found} - set(WITHOUT_LABELS)
-    return _bias(values, dict.fromkeys(names, rows), package, settings)
+    return _bias(values, names, rows, package, settings)
 
 
 def _bias(
-    values: GroupMetrics, rows: Mapping[str, int], package: Package, settings: Settings
+    values: GroupMetrics, wanted: Collection[str], rows: int, package: Package, settings: Settings
 ) -> list[dict[str, Any]]:
-    """Entries of `bias`. rows: by metric that is wanted, those that it was measured on."""
+    """Entries of `bias` with the wanted metrics that the model has thresholds for. rows: measured ones."""
     entries = []
     for (facet, group), found in values.items():
-        judged = {}
-        for count in sorted(set(rows.values())):
-            for name, one in judge.bias(
-                package.thresholds["bias"], facet, group, found, count, settings.monitor
-            ).items():
-                if rows.get(name) == count:
-                    judged[name] = one | {"violated": one["violated"] and _is_further(name, one)}
+        judged = judge.bias(package.thresholds["bias"], facet, group, found, rows, settings.monitor)
         for stage, table in STAGES.items():
-            of_stage = {name: judged[name] for name in table if name in judged}
-            if of_stage:
-                entries.append({"facet": facet, "group": group, "stage": stage, "metrics": of_stage})
+            names = [name for name in table if name in judged and name in wanted]
+            head = {"facet": facet, "group": group, "stage": stage, "outcome": _outcome(stage, package)}
+            if names:
+                entries.append({**head, "metrics": {name: _if_further(name, judged[name]) for name in names}})
     return entries
 
 
-def _is_further(name: str, judged: Mapping[str, Any]) -> bool:
-    """Whether the metric is further from parity than at the baseline: what has become fairer is no drift."""
+def _outcome(stage: str, package: Package) -> str:
+    """What the baseline counted as positive: a class, or an interval."""
+    return package.bias[stage]["label_value_or_threshold"]
+
+
+def _if_further(name: str, judged: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict, but none on what is nearer to parity than before: to become fairer is no drift."""
     parity = PARITY.get(name, 0.0)
-    return abs(judged["value"] - parity) > abs(judged["baseline"] - parity)
+    further = judged["violated"] and abs(judged["value"] - parity) > abs(judged["baseline"] - parity)
+    return {**judged, "violated": further}
 
 
 def _merged(before: Sequence[Mapping[str, Any]], added: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The groups that bias is measured for, as the baseline of the model knows them, in rows that come in blocks."""
+"""The groups that bias is measured for, as the model's baseline knows them, in rows that come in blocks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from ml_pipeline.settings import Data
 POST = "post_training_bias_metrics"
 _INTERVAL = re.compile(r"\((\S+), \S+\]")  # what is above a threshold, as facets and Clarify name it
 # Metrics that need no labels: they are measured when rows are scored, the others when their labels have come.
-WITHOUT_LABELS = ("CI", "DPPL", "DI", "CDDPL", "FT")
+WITHOUT_LABELS = ("CI", "DPPL", "DI", "CDDPL")
 
 
 @dataclass(frozen=True)
 class Group:
-    """A disadvantaged group. name: as in analysis.json. above: rows with a greater number, else with a value."""
+    """A disadvantaged group: rows with one of the values or, if above is not None, a greater number.
+
+    name: as in analysis.json.
+    """
 
     facet: str
     name: str

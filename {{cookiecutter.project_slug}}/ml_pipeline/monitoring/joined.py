@@ -26,7 +26,7 @@ from ml_pipeline.settings import Settings
 class Joined:
     """Rows with a label. members: of each group. within: conditional group of each row, None without.
 
-    drawn: of them at most ft_rows, for FT; None without facets. unmatched: labels of rows that were not scored.
+    drawn: of them at most ft_rows, for FT; None without facets. unmatched: labels without a scored row.
     """
 
     predictions: Predictions
@@ -65,7 +65,7 @@ class _Joining:
         self._members: dict[Group, list[np.ndarray]] = {group: [] for group in self._groups}
         self._codes: dict[Any, int] = {}
         self._within: list[np.ndarray] = []
-        self._drawn = Reservoir(settings.bias.ft_rows, settings.bias.seed)
+        self._drawn = Reservoir(settings.bias.ft_rows, (settings.bias.seed, measure.DRAWN))
 
     def add(self, block: pa.RecordBatch) -> None:
         keys = truth.key_texts(truth.ids_of(block, self._package.ids))
@@ -82,8 +82,8 @@ class _Joining:
     def ended(self) -> Joined:
         if not self._parts:
             raise DataError(
-                f"none of its {len(self._times):,} labels belongs to a scored row; is it another period's, or is "
-                f"{', '.join(self._package.ids)} another id?"
+                f"none of its {len(self._times):,} labels belongs to a scored row; are they of "
+                f"another period, or is {', '.join(self._package.ids)} another id?"
             )
         whole = [np.concatenate(parts) for parts in zip(*map(_arrays, self._parts), strict=True)]
         return Joined(
@@ -156,9 +156,7 @@ def _measured(
     within = joined.within if settings.data.group not in ("", group.facet) else None
     sample = Sample(label, predicted, joined.members[group], within, np.empty((len(label), 0)))
     found = {
-        stage: [
-            bias_metrics.entry(name, metric, sample) for name, metric in table.items() if name != "FT"
-        ]
+        stage: [bias_metrics.entry(name, metric, sample) for name, metric in table.items() if name != "FT"]
         for stage, table in STAGES.items()
     }
     encoded = model.spec.encode(measure.features_of(joined.drawn, package))

@@ -64,7 +64,9 @@ def pending(settings: Settings) -> list[str]:
     ]
 
 
-def _join(period: str, known: Document | None, models: Models, labelled: Labelled, settings: Settings) -> None:
+def _join(
+    period: str, known: Document | None, models: Models, labelled: Labelled, settings: Settings
+) -> None:
     """Raises DataError for labels that cannot be joined, before anything is written."""
     if known is None or known["status"] in ("broken", "empty"):
         why = "its data are broken" if known else "it was not monitored: score it again"
@@ -78,11 +80,15 @@ def _join(period: str, known: Document | None, models: Models, labelled: Labelle
         return
     folder = periods.folder(period, settings, "truth")
     labels = truth.read(folder, package.spec, package.ids, settings.data.missing)
-    found = joined.join(_blocks(scored["rows_uri"], scorer, joined.wanted(package, settings)), labels, package, settings)
+    found = joined.join(
+        _blocks(scored["rows_uri"], scorer, joined.wanted(package, settings)), labels, package, settings
+    )
     statistics = joined.quality(found, package, settings)
     analysis = joined.analysis(found, scorer.model, package, settings) if package.bias else None
     made = document.with_labels(known, found, statistics, analysis, package, settings)
-    training = publishing.training_data(period, _blocks(scored["rows_uri"], scorer, _raw(scorer)), labels, package, settings)
+    training = publishing.training_data(
+        period, _blocks(scored["rows_uri"], scorer, _raw(scorer)), labels, package, settings
+    )
     quality = results.uri(period, settings, MARK)
     storage.write_json(f"{quality}/model_quality_statistics.json", statistics)
     if analysis:

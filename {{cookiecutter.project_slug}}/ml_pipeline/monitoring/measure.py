@@ -19,6 +19,7 @@ from ml_pipeline.sampling import Reservoir
 from ml_pipeline.serving import Model
 from ml_pipeline.settings import Settings
 
+DRAWN = 1  # beside a seed: data that were made with the same one must not decide which rows are drawn
 GroupMetrics = dict[tuple[str, str], dict[str, float | None]]  # by facet and group
 
 
@@ -46,16 +47,15 @@ class Measuring:
         self._counts: dict[str, np.ndarray] = {}
         self._groups = package.groups(settings.data)
         self._tallies = {(group.facet, group.name): Tally() for group in self._groups}
-        limit = settings.evaluate.attribution_rows
-        if self._groups:
-            limit = max(limit, settings.bias.ft_rows)
-        self._drawn = Reservoir(limit, settings.split.seed)
+        self._drawn = Reservoir(settings.evaluate.attribution_rows, (settings.split.seed, DRAWN))
         self._rows = 0
 
     def add(self, block: pa.RecordBatch) -> None:
         self._rows += block.num_rows
         names = [name for name in self._package.layout.types if not name.startswith("passed")]
-        for name, found in zip(names, threads.mapped(lambda n: self._add_column(n, block), names), strict=True):
+        for name, found in zip(
+            names, threads.mapped(lambda n: self._add_column(n, block), names), strict=True
+        ):
             self._counts[name] = self._counts.get(name, 0) + found
         if self._groups:
             self._add_groups(block)
@@ -65,16 +65,14 @@ class Measuring:
         """What was measured. Raises ValueError when there was no row."""
         drawn = self._drawn.rows()
         encoded = model.spec.encode(features_of(drawn, self._package))
-        limit, seed = self._settings.evaluate.attribution_rows, self._settings.split.seed
-        some = encoded[metrics.drawn_rows(len(encoded), limit, seed)]
         features = [self._summaries[name].feature(name) for name in self._package.spec.names]
         return Measured(
             self._rows,
             {"version": 0, "dataset": {"item_count": self._rows}, "features": features},
             self._counts,
-            self._bias(drawn, encoded),
-            mean_attributions(model, some),
-            len(some),
+            self._bias(),
+            mean_attributions(model, encoded),
+            len(encoded),
         )
 
     def _add_column(self, name: str, block: pa.RecordBatch) -> np.ndarray:
@@ -98,15 +96,12 @@ class Measuring:
             return [""], np.zeros(block.num_rows, np.int64)
         return groups.conditional(block, self._package.layout, column)
 
-    def _bias(self, drawn: pa.Table, encoded: np.ndarray) -> GroupMetrics:
-        """The metrics that need no labels; FT of at most ft_rows drawn rows."""
-        found: GroupMetrics = {}
-        for group in self._groups:
-            is_conditional = self._settings.data.group not in ("", group.facet)
-            counted = self._tallies[group.facet, group.name].metrics(is_conditional)
-            flip = flip_test(group, drawn, encoded, self._package, self._settings)
-            found[group.facet, group.name] = {**counted, "FT": flip}
-        return found
+    def _bias(self) -> GroupMetrics:
+        """The metrics that need no labels."""
+        return {
+            (facet, name): tally.metrics(self._settings.data.group not in ("", facet))
+            for (facet, name), tally in self._tallies.items()
+        }
 
 
 def features_of(rows: pa.Table, package: Package) -> dict[str, Column]:
@@ -155,4 +150,3 @@ def _series(block: pa.RecordBatch, package: Package, column: str) -> pd.Series |
     values = served.values(block, package.layout.role_of(column))
     plain = values.words[values.places] if isinstance(values, Texts) else values
     return pd.Series(plain, name=column)
-

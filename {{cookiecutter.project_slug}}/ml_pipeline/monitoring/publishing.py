@@ -88,7 +88,9 @@ def training_data(
 def _schema(columns: dict[str, str], package: Package) -> pa.Schema:
     fields = [(name, package.layout.types[key]) for key, name in columns.items()]
     target = package.spec.target
-    return pa.schema([*fields, (target.name, pa.float64() if target.problem == "regression" else pa.string())])
+    return pa.schema(
+        [*fields, (target.name, pa.float64() if target.problem == "regression" else pa.string())]
+    )
 
 
 def _decoded(labels: np.ndarray, package: Package) -> pa.Array:

@@ -19,7 +19,7 @@ def uri(period: str, settings: Settings, *parts: str) -> str:
 def write_scored(
     period: str, package: Mapping[str, Any], rows_uri: str, execution_id: str, settings: Settings
 ) -> None:
-    """Keeps by what model the period is scored, and where the answered rows lie, for labels that come later."""
+    """Keeps what model scored the period, and where the answered rows lie, for labels that come later."""
     document = {"execution": execution_id, "package": package, "rows_uri": rows_uri}
     storage.write_json(uri(period, settings, SCORED), document)
 
@@ -31,7 +31,9 @@ def read_scored(period: str, settings: Settings) -> dict[str, Any]:
 def write(document: Document, settings: Settings) -> None:
     """Writes drift.json and constraint_violations.json."""
     period = document["period"]
-    storage.write_json(uri(period, settings, "constraint_violations.json"), {"violations": document["violations"]})
+    storage.write_json(
+        uri(period, settings, "constraint_violations.json"), {"violations": document["violations"]}
+    )
     storage.write_json(uri(period, settings, DRIFT), document)
 
 

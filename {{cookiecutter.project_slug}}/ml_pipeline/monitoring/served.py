@@ -78,7 +78,9 @@ def blocks(uri: str, layout: Layout, wanted: Iterable[str] = ()) -> Iterator[pa.
     )
     parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
     try:
-        with pyarrow.csv.open_csv(pa.PythonFile(storage.stream(uri), "r"), reading, parsing, converting) as rows:
+        with pyarrow.csv.open_csv(
+            pa.PythonFile(storage.stream(uri), "r"), reading, parsing, converting
+        ) as rows:
             yield from whole_blocks(rows)
     except pa.ArrowInvalid as error:
         columns = ", ".join(layout.types)

@@ -1,4 +1,4 @@
-"""Ground truth of a period: CSV, parquet or Model Monitor's JSON Lines, found again by the ids of its rows."""
+"""Ground truth of a period: CSV, parquet or Model Monitor's JSON Lines, known by the ids of its rows."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _json_lines(uri: str, spec: FeatureSpec, missing: tuple[str, ...]) -> dict[s
     keys, labels = [], []
     for row, line in enumerate(_lines(uri), start=1):
         try:
-            key, label = _event(line)
+            key, label = event(line)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{uri} line {row:,}: must be {LINE} ({_why(error)})") from None
         keys.append(canonical_text(key))
@@ -127,7 +127,7 @@ def _lines(uri: str) -> Iterator[bytes]:
     return filter(bytes.strip, storage.stream(uri).iter_lines())
 
 
-def _event(line: bytes) -> tuple[str, str]:
+def event(line: bytes) -> tuple[str, str]:
     """Id and label of one line."""
     document = json.loads(line)
     data, event = document["groundTruthData"], document["eventMetadata"]["eventId"]

@@ -1,4 +1,4 @@
-"""What is wrong with a period, as SageMaker Model Monitor and Clarify write it to constraint_violations.json."""
+"""What is wrong with a period, as SageMaker Model Monitor and Clarify write it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from ml_pipeline import model_quality
 from ml_pipeline.drift.judge import Judged
 
 Violation = dict[str, str]
-CHECKS = {"missing": "completeness_check", "unknown": "categorical_values_check"}  # others: baseline_drift_check
+CHECKS = {
+    "missing": "completeness_check",
+    "unknown": "categorical_values_check",
+}  # others: baseline_drift_check
 DRIFT_CHECK = "baseline_drift_check"
 WORDS = {
     "psi": "Population stability index",

@@ -6,17 +6,30 @@ import os
 from pathlib import Path
 from types import ModuleType
 
+from ml_pipeline.errors import InputError
 from ml_pipeline.local import STATE
 
 
 def write(folder: Path) -> Path:
-    """Place of the run's report.html, made anew."""
-    return load().write(folder)
+    """Place of the run's report.html, made anew: of a scoring run what has drifted, else what came of it."""
+    if not is_scoring(folder):
+        return load().write(folder)
+    from ml_pipeline.report import drift
+
+    return drift.write(folder)
 
 
 def compare(first: Path, second: Path) -> Path:
     """Place of the page that holds the second run against the first. InputError if they do not compare."""
+    for run in (first, second):
+        if is_scoring(run):
+            raise InputError(f"{run.name} is a scoring run, and only runs that train are compared")
     return load().compare(first, second)
+
+
+def is_scoring(folder: Path) -> bool:
+    """Whether the run has scored a period and measured it."""
+    return any(folder.glob("monitor/**/drift.json"))
 
 
 def load() -> ModuleType:

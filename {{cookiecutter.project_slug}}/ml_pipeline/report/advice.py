@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ml_pipeline.report.measured import FEW_ROWS, Measured
-from ml_pipeline.report.words import ended, listed, metric, plural
+from ml_pipeline.drift.judge import FEWEST_ROWS
+from ml_pipeline.report import measured
+from ml_pipeline.report.measured import Measured
+from ml_pipeline.report.words import listed, metric, plural
 
 NAMED = 5  # columns in a sentence
 Point = tuple[str, str]
@@ -22,7 +24,7 @@ def points(found: Measured) -> list[Point]:
     if found["status"] == "empty":
         return list(_empty(found))
     if found["broken"] or found["status"] == "broken":
-        return [*_broken(found), *_few(found)]
+        return list(_broken(found))
     told = [*_quality(found), *_drift(found), *_bias(found), *_few(found)]
     if found["status"] == "drift":
         return [*told, RETRAINING]
@@ -38,18 +40,16 @@ def _empty(found: Measured) -> Iterator[Point]:
 
 
 def _broken(found: Measured) -> Iterator[Point]:
-    columns = list(dict.fromkeys(each["feature_name"] for each in found["broken"]))
+    columns = found.broken_columns or ["the data"]
     yield (
-        "Do not retrain, do not use these scores",
+        "Do not retrain, do not use scores of these data",
         "The data are broken, not the world: a model trained on them would learn the fault. No alarm starts "
         "a training for this, and the period is kept out of the training data.",
     )
     yield (
         f"Ask who delivers {listed(_named(columns))}",
         "What has changed there between the last good period and this one? "
-        + " ".join(
-            ended(f"{each['feature_name']}: {each['description']}") for each in found["broken"][:NAMED]
-        ),
+        + " ".join(map(measured.described, found["broken"][:NAMED])),
     )
     yield (
         "Then score it again",
@@ -129,11 +129,11 @@ def _bias(found: Measured) -> Iterator[Point]:
 
 
 def _few(found: Measured) -> Iterator[Point]:
-    if found["rows"] < FEW_ROWS:
+    if found.is_few:
         yield (
             f"Only {plural(found['rows'], 'row')}",
-            f"With fewer than {FEW_ROWS} a shift must be large to be told from chance. Score longer periods "
-            "if they are always so small.",
+            f"Nothing is judged by fewer than {FEWEST_ROWS}: no shift could be told from chance. Score "
+            "longer periods if they are always so small.",
         )
 
 

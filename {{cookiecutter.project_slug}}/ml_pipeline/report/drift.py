@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_pipeline.errors import InputError
-from ml_pipeline.report import advice, drift_sections, render
+from ml_pipeline.report import advice, drift_sections, measured, render
 from ml_pipeline.report.blocks import Links, Page, Points, Section, Text
 from ml_pipeline.report.measured import ROLL_UPS, Measured, Streak
-from ml_pipeline.report.words import ended, listed, metric, plural, upper
+from ml_pipeline.report.words import listed, metric, plural, short, upper
 
 DOCUMENT, NAME = "drift.json", "report.html"
 NAMED = 3  # columns in the headline
@@ -55,7 +55,7 @@ def page_of(drift: Mapping[str, Any]) -> Page:
     headline, lead = verdict(found)
     return Page(
         title=f"{_group(found)}, period {found['period']}, execution {found['execution']}",
-        tone=TONES[found["status"]],
+        tone="quiet" if found.is_few and found["status"] == "quiet" else TONES[found["status"]],
         headline=headline,
         lead=lead,
         facts=facts(found),
@@ -69,7 +69,7 @@ def _sections(found: Measured) -> list[Section | None]:
         _advice(advice.points(found)),
         drift_sections.features(found),
         drift_sections.predictions(found),
-        drift_sections.quality(found) if found["rows"] else None,
+        drift_sections.quality(found) if found["status"] in ("quiet", "drift") else None,
         drift_sections.bias_of(found),
         drift_sections.attributions(found),
         drift_sections.history(found),
@@ -92,33 +92,26 @@ def _group(found: Measured) -> str:
 
 def verdict(found: Measured) -> tuple[str, list[str]]:
     """Headline and what explains it, in words."""
-    model = (
-        f"model version {found['package_version']}" if found["package_version"] is not None else "no model"
-    )
-    against = (
-        f"{plural(found['rows'], 'row')} of {found['period']}, held against the training data of {model}."
-    )
-    status = found["status"]
+    rows, status = f"{plural(found['rows'], 'row')} of {found['period']}", found["status"]
+    against = f"{rows}, held against the training data of model version {found['package_version']}."
     if status == "empty":
         return "Empty: the period has no rows", [f"Nothing of {found['period']} was scored."]
     if status == "broken":
-        return _broken_headline(found), [
-            against,
-            *(ended(f"{each['feature_name']}: {each['description']}") for each in found["broken"][:NAMED]),
-        ]
-    if status == "quiet":
-        return "Quiet: nothing has drifted", [against]
-    return f"Drifted: {listed(_drifted(found))}", [against, *_since(found)]
+        told = map(measured.described, found["broken"][:NAMED])
+        return _broken_headline(found), [f"{rows}, of which nothing else is judged.", *_since(found), *told]
+    if status == "drift":
+        return f"Drifted: {listed(_drifted(found))}", [against, *_since(found)]
+    return "Too few rows to be judged" if found.is_few else "Quiet: nothing has drifted", [against]
 
 
 def _broken_headline(found: Measured) -> str:
-    columns = list(dict.fromkeys(each["feature_name"] for each in found["broken"]))
+    columns = found.broken_columns
     named = listed(columns) if len(columns) <= NAMED else plural(len(columns), "column")
     return f"Broken data: {named}" if named else "Broken data"
 
 
 def _drifted(found: Measured) -> list[str]:
-    names = [feature["name"] for feature in found.moved]
+    names = [short(feature["name"], measured.NAME) for feature in found.moved]
     parts = names if len(names) <= NAMED else [plural(len(names), "feature")]
     if found.moved_predictions:
         parts = [*parts, "the predictions"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_pipeline.report import bias, measured, shapes
 from ml_pipeline.report.blocks import Cell, Figure, Figures, Heading, Key, More, Section, Table, Text
-from ml_pipeline.report.measured import OVER, ROLL_UPS, Measured
+from ml_pipeline.report.measured import NAME, OVER, ROLL_UPS, Measured
 from ml_pipeline.report.words import (
     METRICS,
     NONE,
@@ -18,6 +18,7 @@ from ml_pipeline.report.words import (
     number,
     plural,
     share,
+    short,
     upper,
 )
 
@@ -28,7 +29,6 @@ CATEGORIES = 8  # of one feature that are drawn
 HISTORY_FEATURES = 12  # of the table by period
 RANKS = 15  # of the table of attributions that are shown unfolded
 DARKEST = 3.0  # times its bound, from where on a cell is no darker
-OUTCOME = "the counted outcome"
 STAGES = {"pre_training_bias_metrics": "in the labels", "post_training_bias_metrics": "in the predictions"}
 KEY = Key(
     [("base", "training data"), ("now", "this period, within its bounds"), ("moved", "this period, drifted")]
@@ -44,21 +44,29 @@ def features(found: Measured) -> Section | None:
         drawn = _figures(rest[:DRAWN], found, "feature")
         head = f"{plural(len(rest), 'more feature')}"
         blocks.append(More(f"{head}, {DRAWN} of them drawn" if len(rest) > DRAWN else head, [drawn]))
-    blocks.append(More("All statistics of all features, with their bounds", [_statistics(found.features)]))
+    blocks.append(
+        More("All statistics of all features, with their bounds", [_statistics(found.features, "feature")])
+    )
     blocks.append(More("What the statistics are", [_glossary(found.features)]))
     return Section("features", "Features", _features_finding(found), blocks)
 
 
 def _features_finding(found: Measured) -> str:
-    if found["status"] == "broken":
-        return "Not judged, since the data are broken: this is what came."
+    if found.is_few:
+        return "Not judged: there are too few rows."
     count, total = len(found.moved), len(found.features)
     if not count:
         return f"None of the {plural(total, 'feature')} has drifted."
-    first = [f"{each['name']} ({found.feature_streak(each).told()})" for each in found.moved[:FIRST]]
-    more = f" and {count - FIRST} more" if count > FIRST else ""
+    first = [
+        f"{short(each['name'], NAME)} ({found.feature_streak(each).told()})" for each in found.moved[:FIRST]
+    ]
+    more = f" and {count - FIRST:,} more" if count > FIRST else ""
     weight = sum(each["attribution"] or 0.0 for each in found.moved)
-    part = f" Together they make up {share(weight)} of what the model looks at." if weight else ""
+    part = (
+        f" Together they make up {share(min(round(weight, 4), 1.0))} of what the model looks at."
+        if weight
+        else ""
+    )
     names = f"{', '.join(first)}{more}" if more else listed(first)
     return f"{count} of {plural(total, 'feature')} {'has' if count == 1 else 'have'} drifted: {names}.{part}"
 
@@ -68,15 +76,13 @@ def predictions(found: Measured) -> Section | None:
         return None
     moved = [column["name"] for column in found.moved_predictions]
     streak = found.streak("PredictionDrift").told()
-    finding = "The predictions have not drifted."
-    if found["status"] == "broken":
-        finding = "Not judged, since the data are broken: this is what the model made of them."
-    elif moved:
-        finding = f"The predictions have drifted ({listed(moved)}), {streak}."
+    finding = f"The predictions have not {'been judged' if found.is_few else 'drifted'}."
+    if moved:
+        finding = f"The predictions have drifted ({listed(short(name, NAME) for name in moved)}), {streak}."
     blocks = [
         KEY,
         _figures(found["predictions"], found, "prediction"),
-        More("All statistics, with their bounds", [_statistics(found["predictions"])]),
+        More("All statistics, with their bounds", [_statistics(found["predictions"], "prediction")]),
     ]
     return Section("predictions", "Predictions", finding, blocks)
 
@@ -99,10 +105,9 @@ def _figure(column: Mapping[str, Any], found: Measured, kind: str) -> Figure:
 def _shape(column: Mapping[str, Any]) -> str:
     labels, before, after = (list(column[key]) for key in ("labels", "baseline", "current"))
     if column["kind"] == "number":
-        apart = 1 if labels[-1] == measured.MISSING else 0
-        if apart and not before[-1] and not after[-1]:
-            labels, before, after, apart = labels[:-1], before[:-1], after[:-1], 0
-        return shapes.bins(labels, before, after, apart, column["violated"])
+        apart = 1 if before[-1] or after[-1] else 0
+        shown = slice(None) if apart else slice(-1)
+        return shapes.bins(labels[shown], before[shown], after[shown], apart, column["violated"])
     rows = sorted(zip(labels, before, after, strict=True), key=lambda row: -max(row[1:]))
     shown = [row for row in rows if row[1] or row[2]]
     if len(shown) > CATEGORIES:
@@ -115,13 +120,15 @@ def _shape(column: Mapping[str, Any]) -> str:
     return shapes.categories(*zip(*shown, strict=True), column["violated"])
 
 
-def _statistics(columns: list[dict[str, Any]]) -> Table:
+def _statistics(columns: list[dict[str, Any]], what: str) -> Table:
     """A row a column of the data, a column a statistic: `value (bound)`."""
     names = [name for name in STATISTICS if any(name in column["statistics"] for column in columns)]
     rows = [[column["name"], *(_statistic(column, name) for name in names)] for column in columns[:TABLED]]
     left = f"; {len(columns) - TABLED:,} more are in drift.json" if len(columns) > TABLED else ""
     return Table(
-        f"Value (bound) of each statistic{left}", ["Column", *(STATISTICS[name][0] for name in names)], rows
+        f"Value (bound) of the statistics of each {what}{left}",
+        ["Column", *(STATISTICS[name][0] for name in names)],
+        rows,
     )
 
 
@@ -136,7 +143,8 @@ def _statistic(column: Mapping[str, Any], name: str) -> str | Cell:
 def _glossary(columns: list[dict[str, Any]]) -> Table:
     names = [name for name in STATISTICS if any(name in column["statistics"] for column in columns)]
     return Table(
-        "Statistics; their bounds were found at training time by drawing batches of this size",
+        "Statistics; their bounds were found at training time by drawing batches of this size. Beyond one is "
+        "drift if smallest_shift of the rows have moved too (settings.toml, [monitor])",
         ["Statistic", "What it says"],
         [list(STATISTICS[name]) for name in names],
         words=(0, 1),
@@ -169,7 +177,7 @@ def quality(found: Measured) -> Section:
 def _quality_row(name: str, each: Mapping[str, Any]) -> list[str | Cell]:
     side = "at least" if each["bound"] is not None and each["bound"] <= each["baseline"] else "at most"
     bound = NONE if each["bound"] is None else f"{side} {brief(each['bound'])}"
-    tone = "bad" if each["violated"] else "good"
+    tone = "quiet" if each["bound"] is None else "bad" if each["violated"] else "good"
     meaning = METRICS.get(name, ("", ""))[1]
     return [metric(name), number(each["baseline"]), number(each["value"]), Cell(bound, tone), meaning]
 
@@ -196,24 +204,22 @@ def _bias_table(each: Mapping[str, Any], group: str, stage: str) -> Table:
     rows: list[list[str | Cell]] = []
     for name, found in each["metrics"].items():
         value = found["value"]
-        told = "Not computable." if value is None else _sentence(name, value, group)
-        bound = f"{brief(found['low'])} to {brief(found['high'])}"
+        told = (
+            "Not computable." if value is None else bias.sentence(name, value, group, f"“{each['outcome']}”")
+        )
+        bound = NONE if found["low"] is None else f"{brief(found['low'])} to {brief(found['high'])}"
+        tone = "quiet" if found["low"] is None else "bad" if found["violated"] else "good"
         rows.append(
             [
                 name,
                 bias.shown(found["baseline"]),
                 bias.shown(value),
-                Cell(bound, "bad" if found["violated"] else "good"),
+                Cell(bound, tone),
                 told,
             ]
         )
     columns = ["Metric", "Training", "Now", "Bound", "What it says now"]
     return Table(f"{group}: bias {stage}", columns, rows, words=(0, 4))
-
-
-def _sentence(name: str, value: float, group: str) -> str:
-    told = bias.sentence(name, value, group, OUTCOME)
-    return upper(told) if told.startswith(OUTCOME) else told
 
 
 def attributions(found: Measured) -> Section | None:
@@ -246,7 +252,7 @@ def attributions(found: Measured) -> Section | None:
     blocks: list[Any] = [Table(caption, columns, rows[:RANKS])]
     if rows[RANKS:]:
         blocks.append(
-            More(f"{len(rows) - RANKS} more", [Table("More features", columns, rows[RANKS:TABLED])])
+            More(f"{len(rows) - RANKS:,} more", [Table("More features", columns, rows[RANKS:TABLED])])
         )
     return Section("attributions", "Attributions", finding, blocks)
 
@@ -303,7 +309,7 @@ def _features_by_period(periods: list[dict[str, Any]]) -> Table:
     highest: dict[str, float] = {}
     for period in periods:
         for name, value in period["features"].items():
-            highest[name] = max(highest.get(name, 0.0), value)
+            highest[name] = max(highest.get(name, 0.0), value or 0.0)
     names = sorted(highest, key=lambda name: -highest[name])[:HISTORY_FEATURES]
     rows: list[list[str | Cell]] = [
         [Cell(period["period"], "whole"), *(_ratio(period["features"].get(name)) for name in names)]
@@ -325,9 +331,9 @@ def violations(found: Measured) -> Section | None:
     if not listed_ones:
         return None
     rows: list[list[str | Cell]] = [
-        [each["feature_name"], each["constraint_check_type"], each["description"]]
+        [measured.about(each), each["constraint_check_type"], each["description"]]
         for each in listed_ones[:TABLED]
     ]
     finding = f"{plural(len(listed_ones), 'violation')}, as constraint_violations.json has them."
-    table = Table("Violations", ["Column", "Check", "What was found"], rows, words=(0, 1, 2))
+    table = Table("All violations", ["About", "Check", "What was found"], rows, words=(0, 1, 2))
     return Section("violations", "Violations", finding, [table])

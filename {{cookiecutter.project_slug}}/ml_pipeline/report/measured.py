@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, takewhile
 from typing import Any
 
-from ml_pipeline.report.words import STATISTICS, brief, ordinal, share
+from ml_pipeline.canonical import WHOLE
+from ml_pipeline.drift.judge import FEWEST_ROWS
+from ml_pipeline.report.words import STATISTICS, brief, ended, ordinal, share, short
 
-FEW_ROWS = 50  # the smallest batch that thresholds are calibrated for
+NAME = 60  # characters of a name in a sentence; tables have all of them
 # Roll-up that an alarm looks at -> what its column is called, the sections of the page in their order.
 ROLL_UPS = {
     "DataDrift": "Features",
@@ -19,7 +22,6 @@ ROLL_UPS = {
     "AttributionDrift": "Attributions",
     "DataBroken": "Broken data",
 }
-MISSING = "missing"  # label of the bin of rows without a value, the last of a number's
 NOTHING = 5e-4  # a smaller share of rows is told as none
 OVER = 1.0  # ratio of a statistic to its bound
 
@@ -59,6 +61,12 @@ class Measured:
         return sorted(self["features"], key=lambda feature: -(feature["importance"] or 0.0))
 
     @property
+    def broken_columns(self) -> list[str]:
+        """Names of the columns that are broken, each once; what is about all of them is left out."""
+        names = (each["feature_name"] for each in self["broken"])
+        return [short(name, NAME) for name in dict.fromkeys(names) if name != WHOLE]
+
+    @property
     def moved_predictions(self) -> list[dict[str, Any]]:
         return [column for column in self["predictions"] if column["violated"]]
 
@@ -76,32 +84,57 @@ class Measured:
     def reranked(self) -> bool:
         return bool(self["attribution"] and self["attribution"]["violated"])
 
+    @property
+    def is_few(self) -> bool:
+        """Whether the rows are too few for any judgement."""
+        return self["rows"] < FEWEST_ROWS
+
     def feature_streak(self, feature: Mapping[str, Any]) -> Streak:
-        over = [period["features"].get(feature["name"], 0.0) > OVER for period in self["history"]]
-        return self._streak(over)
+        ratios = [period["features"].get(feature["name"]) for period in self["history"]]
+        return self._streak([None if ratio is None else ratio > OVER for ratio in ratios])
 
     def streak(self, roll_up: str) -> Streak:
-        return self._streak([bool(period["metrics"].get(roll_up)) for period in self["history"]])
+        counts = [period["metrics"].get(roll_up) for period in self["history"]]
+        return self._streak([None if count is None else count > 0 for count in counts])
 
-    def _streak(self, over: list[bool]) -> Streak:
-        """over: whether each earlier period was beyond its bound, the oldest first."""
-        earlier = next((count for count, each in enumerate(reversed(over)) if not each), len(over))
-        periods = [period["period"] for period in self["history"]] + [self["period"]]
-        return Streak(earlier + 1, periods[-1 - earlier], earlier == len(over))
+    def _streak(self, over: list[bool | None]) -> Streak:
+        """over: whether each earlier period was beyond its bound, None where that was not measured."""
+        known = [
+            (period["period"], each)
+            for period, each in zip(self["history"], over, strict=True)
+            if each is not None
+        ]
+        earlier = list(takewhile(lambda pair: pair[1], reversed(known)))
+        since = earlier[-1][0] if earlier else self["period"]
+        return Streak(len(earlier) + 1, since, len(earlier) == len(known))
 
 
 def _violated(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name, metric in metrics.items() if metric["violated"]]
 
 
+def described(violation: Mapping[str, str]) -> str:
+    """As a sentence, with the column unless it tells it itself."""
+    name, told = about(violation), violation["description"]
+    return ended(told if name == WHOLE or name in told else f"{name}: {told}")
+
+
+def about(violation: Mapping[str, str]) -> str:
+    """What it is a violation of: a column, a metric, or a metric of a group."""
+    if "feature_name" in violation:
+        return violation["feature_name"]
+    group = f" of {violation['facet']} = {violation['facet_value']}" if "facet" in violation else ""
+    return f"{violation['metric_name']}{group}"
+
+
 def group_name(bias: Mapping[str, Any]) -> str:
     return f"{bias['facet']} = {bias['group']}"
 
 
-def psi_ratio(column: Mapping[str, Any]) -> float:
-    """PSI over its bound, as the history has it."""
+def psi_ratio(column: Mapping[str, Any]) -> float | None:
+    """PSI over its bound, as the history has it; None without a bound."""
     psi = column["statistics"]["psi"]
-    return psi["value"] / psi["threshold"] if psi["threshold"] else 0.0
+    return psi["value"] / psi["threshold"] if psi["threshold"] else None
 
 
 def bounds(column: Mapping[str, Any]) -> str:
@@ -122,7 +155,7 @@ def moved_share(column: Mapping[str, Any]) -> float:
 def finding(column: Mapping[str, Any]) -> str:
     """Whether it has drifted, and how many rows have moved."""
     elsewhere = moved_share(column)
-    verdict = f"{column['name']} has {'' if column['violated'] else 'not '}drifted"
+    verdict = f"{short(column['name'], NAME)} has {'' if column['violated'] else 'not '}drifted"
     where = f"{share(elsewhere)} of the rows lie" if elsewhere > NOTHING else "its rows lie no"
     return f"{verdict}: {where} elsewhere than in the training data."
 
@@ -142,14 +175,10 @@ def _middle(column: Mapping[str, Any]) -> str:
     if column["kind"] != "number":
         return ""
     before, after = (_middle_label(column["labels"], column[which]) for which in ("baseline", "current"))
-    return f" The middle row is at {after}, was at {before}." if before != after else ""
+    return f" The middle value is at {after}, was at {before}." if before != after else ""
 
 
 def _middle_label(labels: list[str], shares: list[float]) -> str:
-    """The bin of the median."""
-    below = 0.0
-    for label, part in zip(labels, shares, strict=True):
-        below += part
-        if below >= 0.5:
-            return label
-    return labels[-1]
+    """The bin of the median of the values that are there; the last bin is that of the others."""
+    below = list(accumulate(shares[:-1]))
+    return next(label for label, share in zip(labels, below, strict=False) if share >= below[-1] / 2)

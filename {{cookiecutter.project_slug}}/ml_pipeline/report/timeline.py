@@ -10,7 +10,7 @@ from typing import Any
 from ml_pipeline.report import render, shapes
 from ml_pipeline.report.blocks import Cell, Event, Events, Figure, More, Page, Section, Table
 from ml_pipeline.report.measured import ROLL_UPS
-from ml_pipeline.report.words import NONE, plural
+from ml_pipeline.report.words import NONE, listed, plural
 
 # Kind of an event -> what it is called, in a word or two.
 KINDS = {
@@ -31,17 +31,15 @@ def page(events: Sequence[Mapping[str, Any]]) -> str:
     """
     ordered = sorted(events, key=lambda event: _time(event))
     weeks = [(monday, list(found)) for monday, found in groupby(ordered, key=_monday)]
-    first = weeks[0][0]
-    sections = [_section((monday - first).days // 7 + 1, monday, found) for monday, found in weeks]
     return render.document(
         Page(
             title="Drift and retraining, week by week",
             tone="quiet",
-            headline=_headline(ordered, (weeks[-1][0] - first).days // 7 + 1),
+            headline=_headline(ordered),
             lead=_lead(ordered),
             facts=[],
             blocks=_metrics([event for event in ordered if event["metrics"]]),
-            sections=sections,
+            sections=[_section(*week) for week in weeks],
         )
     )
 
@@ -63,27 +61,21 @@ def _count(events: Sequence[Mapping[str, Any]], kind: str) -> int:
     return sum(event["kind"] == kind for event in events)
 
 
-def _headline(events: Sequence[Mapping[str, Any]], weeks: int) -> str:
-    counted = [
-        (plural(_count(events, "alarm"), "alarm"), "alarm"),
-        (plural(_count(events, "execution"), "training"), "execution"),
-        (plural(_count(events, "approved"), "approval"), "approved"),
-    ]
-    told = [text for text, kind in counted if _count(events, kind)]
-    return f"{plural(weeks, 'week')}: {', '.join(told) or 'no alarm'}"
+def _headline(events: Sequence[Mapping[str, Any]]) -> str:
+    counted = {"alarm": "alarm", "execution": "training", "approved": "approval"}
+    told = [plural(_count(events, kind), noun) for kind, noun in counted.items() if _count(events, kind)]
+    return listed(told) or "No alarm"
 
 
 def _lead(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The story in the titles of what was not routine."""
+    """How many periods were quiet, and the story in the titles of what was not routine."""
     told = [
         event["title"] for event in events if event["kind"] in ("shift", "alarm", "execution", "approved")
     ]
     scored = [event for event in events if event["metrics"]]
     quiet = sum(not any(event["metrics"].values()) for event in scored)
-    return [
-        f"{plural(len(scored), 'period')} scored, {quiet} of them quiet.",
-        *([f"{'; '.join(told)}."] if told else []),
-    ]
+    story = [f"{'; '.join(told)}."] if told else []
+    return [f"{plural(len(scored), 'period')} scored, {quiet} of them quiet.", *story]
 
 
 def _metrics(scored: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -115,7 +107,7 @@ def _cell(value: float | None) -> str | Cell:
     return Cell(f"{value:g}", "bad" if value else "quiet")
 
 
-def _section(place: int, monday: datetime, events: list[Mapping[str, Any]]) -> Section:
+def _section(monday: datetime, events: list[Mapping[str, Any]]) -> Section:
     rang = _count(events, "alarm")
     finding = f"{plural(rang, 'alarm')} rang." if rang else "No alarm rang."
     shown = [
@@ -129,5 +121,5 @@ def _section(place: int, monday: datetime, events: list[Mapping[str, Any]]) -> S
         )
         for event in events
     ]
-    title = f"Week {place}, from {monday.day} {monday:%B %Y}"
-    return Section(f"week-{place}", title, finding, [Events(shown)])
+    title = f"Week of {monday.day} {monday:%B %Y}"
+    return Section(f"week-{monday:%Y-%m-%d}", title, finding, [Events(shown)])

@@ -23,7 +23,7 @@ def bias(
     execution_id: str,
     settings: Settings,
 ) -> dict[str, Any]:
-    """Writes analysis.json in Clarify's schema, with the engine of settings, thresholds.json and verdict.json.
+    """Writes analysis.json in Clarify's schema with the engine of settings, thresholds.json, verdict.json.
 
     predictions_uri: predictions.csv of Evaluate. Returns summary, analysis_uri, passed, verdict_uri.
     """

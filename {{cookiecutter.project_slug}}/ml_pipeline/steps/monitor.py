@@ -28,11 +28,11 @@ def monitor(
 ) -> dict[str, Any]:
     """Publishes the scores of the ready periods, and measures them against the baselines of the package.
 
-    package, periods: as Select returns them. predictions_uri: where Transform left `<period>/<object>.csv.out`.
-    Labels are joined as soon as they are complete, also those of earlier periods, and the labelled rows become
-    `raw/<period>/`. Returns summary, monitor_uris, drift_uris and violations by CloudWatch metric.
-    Raises DataError at the end, when all else is published, for periods that could not be scored and for labels
-    that could not be joined.
+    package, periods: as Select returns them. predictions_uri: Transform's, with `<period>/<object>.csv.out`.
+    Labels are joined as soon as they are complete, also those of earlier periods, and the labelled rows
+    become `raw/<period>/`. Returns summary, monitor_uris, drift_uris and violations by CloudWatch metric.
+    Raises DataError at the end, when all else is published, for periods that could not be scored and for
+    labels that could not be joined.
     """
     models = Models()
     documents = [
@@ -79,7 +79,7 @@ def _ready(
 def _published(
     entry: dict[str, Any], scorer: Scorer, rows_uri: str, execution_id: str, settings: Settings
 ) -> Measured:
-    """What the rows are like, which are read once. Raises ValueError if they are not all that was to score."""
+    """What the rows are like, which are read once. Raises ValueError if some are absent."""
     package, period = scorer.package, entry["period"]
     measuring, output = Measuring(package, settings), calendar.folder(period, settings, "output")
     with tempfile.TemporaryDirectory() as scratch:
@@ -90,7 +90,9 @@ def _published(
                 measuring.add(block)
         measured = measuring.ended(scorer.model)
         if measured.rows != entry["rows"]:
-            raise ValueError(f"{rows_uri}: batch transform answered {measured.rows:,} of {entry['rows']:,} rows")
+            raise ValueError(
+                f"{rows_uri}: batch transform answered {measured.rows:,} of {entry['rows']:,} rows"
+            )
         publishing.clear(output)
         publishing.clear(results.uri(period, settings))
         results.write_scored(period, package.document, rows_uri, execution_id, settings)

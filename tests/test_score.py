@@ -1,0 +1,156 @@
+"""`score` on a laptop, as a user types it, from no model at all to labels and a broken file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROWS = 600
+QUICK = """
+[env.local.tune]
+trials = 0
+[env.local.train.hyperparameters]
+num_round = 20
+[env.local.evaluate]
+bootstrap_samples = 20
+"""
+PERIOD = "2027-01-04"
+
+
+def typed(project: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    command = [sys.executable, "-m", "ml_pipeline", *arguments]
+    done = subprocess.run(command, cwd=project, env=kept, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def fresh(make_project: Callable[..., Path]) -> Path:
+    """A project in which nothing has run; beside its data new rows and their labels."""
+    project = make_project(project_slug="demo")
+    with (project / "settings.toml").open("a") as file:
+        file.write(QUICK)
+    with (project / "data" / "sample.csv").open() as file:
+        rows = list(csv.DictReader(file))[:ROWS]
+    features = [name for name in rows[0] if name != "approved"]
+    write(project / "new" / "one.csv", features, rows[: ROWS // 2])
+    write(project / "new" / "two.csv", features, rows[ROWS // 2 :])
+    write(project / "labels.csv", ["applicant_id", "approved"], rows)
+    write(project / "short.csv", features[:-1], rows)
+    for row in rows:
+        row["income"] = f"{float(row['income'] or 0) * 100:.0f}"
+    write(project / "cents.csv", features, rows)
+    rows[6]["age"] = "forty"
+    write(project / "words.csv", features, rows)
+    return project
+
+
+def write(path: Path, names: list[str], rows: list[dict[str, str]]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="module")
+def project(fresh: Path) -> Path:
+    """The same, after `score` was refused twice and a version was approved."""
+    code, out, err = typed(fresh, "score", "--data", "new")
+    assert code == 2 and "ml_pipeline run`" in err and len(err.splitlines()) == 1, err
+    assert not out and not (fresh / ".local_aws").exists()
+    assert typed(fresh, "run")[0] == 0
+    code, out, err = typed(fresh, "score", "--data", "new")
+    assert code == 2 and "1 PendingManualApproval" in err and "ml_pipeline approve 1`" in err, err
+    assert "compiling" not in out and len(list((fresh / "runs").glob("*/execution.json"))) == 2  # and latest
+    assert typed(fresh, "approve", "1")[0] == 0
+    return fresh
+
+
+@pytest.fixture(scope="module")
+def scored(project: Path) -> tuple[str, Path]:
+    """Output of `score` of a folder with labels, and the folder of the run."""
+    code, out, err = typed(project, "score", "--data", "new", "--truth", "labels.csv", "--period", PERIOD)
+    assert code == 0, out + err
+    return out, project / re.search(r"-> (runs/\w+)", out)[1]
+
+
+def test_score_shows_its_steps_and_tells_what_was_scored(scored):
+    out, run = scored
+    for step in ("Select", "Transform", "Monitor"):
+        assert re.search(rf"^{step} +Succeeded +[\d.]+ s  \S", out, re.MULTILINE)
+    assert re.search(rf"^{PERIOD}: {ROWS} rows, version 1, (quiet|drift)$", out, re.MULTILINE)
+    assert out.splitlines()[-1] == f"report: runs/{run.name}/report.html"
+
+
+def test_the_run_keeps_scores_measures_and_the_drift_report(scored):
+    run = scored[1]
+    for name in ("one", "two"):
+        with (run / "output" / f"{name}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == ROWS // 2 and list(rows[0]) == ["applicant_id", "predicted_label", "score"]
+    drift = json.loads((run / "monitor" / "drift.json").read_text())
+    assert drift["execution"] == run.name and drift["quality"]["rows"] == ROWS
+    assert (run / "report.html").read_text() == (run / "monitor" / "report.html").read_text()
+    execution = json.loads((run / "execution.json").read_text())
+    assert execution["parameters"]["Period"] == PERIOD
+    assert {path.name for path in (run / "logs").iterdir()} == {"Select.log", "Transform.log", "Monitor.log"}
+
+
+def test_only_what_is_asked_for_is_compiled(project, scored):
+    """run compiles the training pipeline alone, score that of scoring; a second time neither."""
+    assert "compiling demo-local-score ..." in scored[0] and "demo-local-train" not in scored[0]
+    code, out, _ = typed(project, "score", "--data", "new/one.csv", "--period", "2027-01-11")
+    assert code == 0 and "compiling" not in out
+
+
+def test_a_period_that_is_named_again_is_replaced_as_a_whole(project, scored):
+    code, out, err = typed(project, "score", "--data", "new/two.csv", "--period", PERIOD)
+    assert code == 0, out + err
+    run = project / re.search(r"-> (runs/\w+)", out)[1]
+    assert [path.name for path in (run / "output").iterdir()] == ["two.csv"]
+    assert f"{PERIOD}: {ROWS // 2} rows" in out
+
+
+def test_data_whose_unit_has_changed_are_scored_and_told_to_be_broken(project, scored):
+    code, out, err = typed(project, "score", "--data", "cents.csv", "--period", "2027-01-18")
+    assert code == 0, out + err
+    assert "\n2027-01-18: 600 rows, version 1, broken\n  income: values are about 10" in out
+    run = project / re.search(r"-> (runs/\w+)", out)[1]
+    assert json.loads((run / "monitor" / "drift.json").read_text())["metrics"] == {"DataBroken": 1}
+    assert "income" in (run / "report.html").read_text()
+
+
+def test_rows_that_cannot_be_scored_fail_the_run_which_keeps_what_was_found(project, scored):
+    code, out, err = typed(project, "score", "--data", "words.csv", "--period", "2027-01-25")
+    assert code == 1, out + err
+    assert re.search(r"^2027-01-25: .*broken$", out, re.MULTILINE) and "'forty'" in out
+    run = project / re.search(r"-> (runs/\w+)", out)[1]
+    assert json.loads((run / "monitor" / "drift.json").read_text())["status"] == "broken"
+    assert (run / "report.html").exists() and not (run / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--data", "short.csv"), "short.csv: no column "),
+        (("--data", "absent.csv"), "absent.csv: no such file"),
+        (("--data", "infra"), "infra/ci.yaml: the name must end with .csv"),
+        (("--data", "new", "--truth", "short.csv"), "short.csv: no column 'approved'"),
+        (("--data", "new", "--period", "4.1.2027"), "--period must be a date as YYYY-MM-DD, got '4.1.2027'"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_anything_is_stored(project, scored, arguments, sentence):
+    before = sorted((project / "runs").iterdir())
+    code, out, err = typed(project, "score", *arguments)
+    assert code == 2 and sentence in err and len(err.splitlines()) == 1, err
+    assert "compiling" not in out and sorted((project / "runs").iterdir()) == before

@@ -1,0 +1,218 @@
+"""What a scored period gets: its scores, what is measured against the training data, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import monitored
+import numpy as np
+import pandas as pd
+import pytest
+from monitored import World, applicants, sent
+
+from ml_pipeline import storage
+from ml_pipeline.dialect import DataError
+
+PERIOD = "2026-08-03"
+
+
+def test_a_stable_period_sends_zeros(world: Callable[..., World]) -> None:
+    made = world()
+    made.score({PERIOD: applicants(1500, 7)})
+    wanted = ("AttributionDrift", "BiasDrift", "DataBroken", "DataDrift", "PredictionDrift")
+    assert sent() == {name: [0.0] for name in wanted}
+    assert made.drift(PERIOD)["status"] == "quiet"
+
+
+def test_each_object_has_the_ids_and_outputs_of_its_rows(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(301, 8)
+    made.score({PERIOD: rows})
+    first, second = (made.table(PERIOD, f"part-{place}.csv") for place in (0, 1))
+    assert list(first) == ["id", "predicted_label", "score"]
+    assert [*first["id"], *second["id"]] == rows["id"].tolist()
+    answered = storage.read_bytes(made.settings.uri(monitored.SCORED, "transform", PERIOD, "part-0.csv.out"))
+    last = answered.decode().splitlines()[-1].split(",")
+    assert [last[0], last[-2], float(last[-1])] == [*first.iloc[-1, :2], float(first.iloc[-1, 2])]
+
+
+@pytest.mark.parametrize(
+    ("problem", "columns"),
+    [
+        ("multiclass", ["id", "predicted_label", "score_low", "score_mid", "score_top"]),
+        ("regression", ["id", "prediction"]),
+    ],
+)
+def test_other_problems_are_scored_and_measured_alike(
+    world: Callable[..., World], problem: str, columns: list[str]
+) -> None:
+    made, rows = world(problem), applicants(900, 9, problem)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows})
+    assert list(made.table(PERIOD, "part-0.csv")) == columns
+    found = made.drift(PERIOD)
+    assert [each["name"] for each in found["predictions"]] == columns[1:]
+    assert found["status"] == "quiet" and found["quality"]["rows"] == 900
+    names = {name for entry in found["bias"] for name in entry["metrics"]}
+    assert {"DPPL", "DPL", "AD"} <= names
+
+
+def test_drift_rings_for_what_has_moved_alone(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(1500, 7)
+    made.score({PERIOD: rows.assign(debt=rows["debt"] * 2)})
+    found, violations = (
+        made.drift(PERIOD),
+        storage.read_json(made.uri("score", PERIOD, "monitor", "constraint_violations.json")),
+    )
+    moved = {each["feature_name"] for each in violations["violations"] if "feature_name" in each}
+    assert "debt" in moved and not {"income", "region"} & moved
+    (told,) = [each for each in violations["violations"] if each.get("feature_name") == "debt"]
+    assert told["constraint_check_type"] == "baseline_drift_check"
+    distance, threshold = told["description"].partition("distance: ")[2].split(" exceeds threshold: ")
+    assert float(distance) > float(threshold)
+    assert sent()["DataDrift"] == [1.0] and sent()["DataBroken"] == [0.0]
+    assert found["status"] == "drift" and found["features"][0]["name"] == "debt"
+
+
+def test_missing_and_new_values_are_their_own_checks(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(1500, 7)
+    rows.loc[:300, "income"] = np.nan
+    rows.loc[:300, "region"] = "moon"
+    made.score({PERIOD: rows})
+    found = {
+        (each.get("feature_name"), each["constraint_check_type"]) for each in made.drift(PERIOD)["violations"]
+    }
+    assert {("income", "completeness_check"), ("region", "categorical_values_check")} <= found
+
+
+@pytest.mark.parametrize(
+    ("column", "broken"), [("income", lambda values: values * 100), ("debt", lambda values: values * np.nan)]
+)
+def test_of_broken_data_only_that_is_sent(
+    world: Callable[..., World], column: str, broken: Callable[[pd.Series], pd.Series]
+) -> None:
+    made, rows = world(), applicants(1500, 7)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows.assign(**{column: broken(rows[column])})})
+    assert sent() == {"DataBroken": [1.0]}
+    found = made.drift(PERIOD)
+    assert found["status"] == "broken" and found["broken"][0]["feature_name"] == column
+    assert found["features"] == [] and found["attribution"] is None and found["quality"] is None
+    assert made.names("raw") == []
+    assert len(made.table(PERIOD, "part-0.csv")) == 750
+
+
+def test_a_period_that_was_not_scored_fails_the_step_after_the_others_are_published(
+    world: Callable[..., World],
+) -> None:
+    made = world()
+    violation = {
+        "feature_name": "income",
+        "constraint_check_type": "missing_column_check",
+        "description": "score/2026-08-10/input/a.csv: no column income",
+    }
+    broken = {"state": "broken", "objects": ["a"], "rows": 4, "broken": [violation]}
+    empty = {"state": "empty", "objects": [], "rows": 0, "broken": []}
+    with pytest.raises(
+        DataError, match=r"2026-08-10 was not scored: .* no column income; 2026-08-17 .* no row"
+    ):
+        made.score({PERIOD: applicants(900, 7), "2026-08-10": broken, "2026-08-17": empty})
+    assert sent()["DataBroken"] == [1.0] and sent()["DataDrift"] == [0.0]
+    assert made.drift("2026-08-10")["violations"] == [violation]
+    assert [made.drift(p)["status"] for p in (PERIOD, "2026-08-10", "2026-08-17")] == [
+        "quiet",
+        "broken",
+        "empty",
+    ]
+    assert f"score/{PERIOD}/output/_SUCCESS" in made.names("score")
+    assert not [name for name in made.names("score/2026-08-10") if "output" in name]
+
+
+def test_without_a_model_nothing_is_scored_and_nothing_is_broken(world: Callable[..., World]) -> None:
+    made = World(world().settings, None)
+    assert made.score({})["monitor_uris"] == []
+    assert sent() == {"DataBroken": [0.0]}
+
+
+def test_a_period_scored_again_is_replaced_as_a_whole(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(900, 7)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows.assign(debt=rows["debt"] * 3)}, "cccccccccccc")
+    storage.write_bytes(made.uri("score", PERIOD, "output", "gone.csv"), b"")
+    made.score({PERIOD: rows}, "dddddddddddd")
+    assert made.names(f"score/{PERIOD}/output/") == [
+        f"score/{PERIOD}/output/{name}" for name in ("_SUCCESS", "part-0.csv", "part-1.csv")
+    ]
+    found = made.drift(PERIOD)
+    assert found["execution"] == "dddddddddddd" and found["status"] == "quiet"
+    assert found["quality"]["rows"] == 900
+
+
+def test_while_a_period_is_replaced_it_has_no_mark(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, rows = world(), applicants(900, 7)
+    made.score({PERIOD: rows})
+
+    def fails(path: Path, uri: str) -> None:
+        raise OSError("the network is gone")
+
+    monkeypatch.setattr(storage, "upload", fails)
+    with pytest.raises(OSError, match="network"):
+        made.score({PERIOD: rows})
+    assert f"score/{PERIOD}/output/_SUCCESS" not in made.names("score")
+    assert f"score/{PERIOD}/monitor/_SUCCESS" not in made.names("score")
+
+
+def test_rows_that_transform_has_lost_are_not_published(world: Callable[..., World]) -> None:
+    made = world()
+    entry = made.answered(PERIOD, applicants(300, 7), monitored.SCORED)
+    with pytest.raises(ValueError, match="answered 300 of 301 rows"):
+        monitored.monitor(
+            made.package, [entry | {"rows": 301}], made.settings.uri(monitored.SCORED, "transform"),
+            monitored.SCORED, made.settings,
+        )  # fmt: skip
+    assert made.names("score") == []
+
+
+def test_a_page_that_cannot_be_drawn_loses_no_metric(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_pipeline.report import drift
+
+    def fails(document: dict[str, Any]) -> str:
+        raise ZeroDivisionError
+
+    made = world()
+    monkeypatch.setattr(drift, "page", fails)
+    with pytest.raises(ZeroDivisionError):
+        made.score({PERIOD: applicants(900, 7)})
+    assert sent()["DataDrift"] == [0.0]
+    assert made.drift(PERIOD)["status"] == "quiet"
+
+
+def test_the_history_is_that_of_the_periods_before(world: Callable[..., World]) -> None:
+    made = world()
+    for place, period in enumerate(("2026-07-20", "2026-08-10", "2026-07-27")):
+        made.score({period: applicants(600, 20 + place)})
+    made.score({PERIOD: applicants(600, 7)})
+    history = made.drift(PERIOD)["history"]
+    assert [each["period"] for each in history] == ["2026-07-20", "2026-07-27"]
+    psi = made.drift("2026-07-20")["features"][0]
+    ratio = psi["statistics"]["psi"]["value"] / psi["statistics"]["psi"]["threshold"]
+    assert history[0]["features"][psi["name"]] == pytest.approx(ratio)
+    assert history[0]["metrics"]["DataDrift"] == 0
+
+
+def test_psi_of_each_feature_is_sent_if_settings_want_it(world: Callable[..., World]) -> None:
+    made = world(monitor={"feature_metrics": True})
+    made.score({PERIOD: applicants(900, 7)})
+    metrics = boto3.client("cloudwatch").list_metrics(Namespace="MLPipeline", MetricName="FeaturePSI")[
+        "Metrics"
+    ]
+    features = {
+        each["Value"] for metric in metrics for each in metric["Dimensions"] if each["Name"] == "Feature"
+    }
+    assert features == {"income", "debt", "region"}

@@ -1,0 +1,335 @@
+"""Labels that come for scored rows: with them, later, or in a form that cannot be joined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import monitored
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from monitored import World, applicants, sent
+
+from ml_pipeline import bias_metrics, ingest, model_quality, storage
+from ml_pipeline.bias_metrics import Sample
+from ml_pipeline.dialect import DataError
+from ml_pipeline.metrics import Predictions, trivial_predictions
+from ml_pipeline.monitoring import groups, truth
+from ml_pipeline.monitoring.groups import Tally
+from ml_pipeline.settings import Settings
+from ml_pipeline.steps.process import prepare, reading
+
+PERIOD, NEXT = "2026-08-03", "2026-08-10"
+MARK = f"score/{PERIOD}/monitor/quality/_SUCCESS"
+
+
+def event(key: str, label: str) -> str:
+    return json.dumps(
+        {
+            "groundTruthData": {"data": label, "encoding": "CSV"},
+            "eventMetadata": {"eventId": key},
+            "eventVersion": "0",
+        }
+    )
+
+
+def quality(made: World, period: str = PERIOD) -> dict[str, Any]:
+    return storage.read_json(made.uri("score", period, "monitor", "quality", "model_quality_statistics.json"))
+
+
+def test_quality_is_that_of_the_scored_rows_beside_their_labels(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(900, 7)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows})
+    scores = pd.concat([made.table(PERIOD, f"part-{place}.csv") for place in (0, 1)])
+    label, predicted = rows["approved"].to_numpy() == "yes", scores["predicted_label"].to_numpy() == "yes"
+    found = Predictions(label * 1.0, scores["score"].astype(float).to_numpy(), predicted * 1)
+    constant = trivial_predictions("binary", found.label, 2, found.label)
+    assert quality(made) == model_quality.statistics("binary", found, constant, ("no", "yes"), 50, 7)
+    assert sent()["QualityDrop"] == [0.0]
+    assert MARK in made.names("score")
+
+
+def test_a_model_that_has_become_worse_is_told(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(900, 7)
+    rows["approved"] = np.where(np.arange(900) % 2, rows["approved"], "no")
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows})
+    found = made.drift(PERIOD)
+    assert (
+        sent()["QualityDrop"][0]
+        == len([m for m in found["quality"]["metrics"].values() if m["violated"]])
+        > 0
+    )
+    assert sent()["DataDrift"] == [0.0] and found["status"] == "drift"
+    assert {"metric_name": "precision", "constraint_check_type": "LessThanThreshold"}.items() <= next(
+        each for each in found["violations"] if each.get("metric_name") == "precision"
+    ).items()
+
+
+def test_late_labels_are_counted_once_when_they_come(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(900, 7)
+    rows["approved"] = np.where(np.arange(900) % 2, rows["approved"], "no")
+    made.score({PERIOD: rows}, "cccccccccccc")
+    assert "QualityDrop" not in sent() and made.drift(PERIOD)["quality"] is None
+    made.truth(PERIOD, rows)
+    result = made.score({NEXT: applicants(900, 8)}, "dddddddddddd")
+    found = made.drift(PERIOD)
+    assert found["quality"]["rows"] == 900 and found["execution"] == "cccccccccccc"
+    assert sent()["QualityDrop"][0] == found["metrics"]["QualityDrop"] > 0
+    assert [uri.split("/")[4] for uri in result["drift_uris"]] == [PERIOD, NEXT]
+    assert made.drift(NEXT)["quality"] is None
+    again = made.score({}, "eeeeeeeeeeee")
+    assert again["violations"] == {"DataBroken": 0} and again["drift_uris"] == []
+
+
+def test_labels_without_a_mark_are_not_complete(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(600, 7)
+    made.truth(PERIOD, rows)
+    storage.delete(made.uri("truth", PERIOD, "_SUCCESS"))
+    made.score({PERIOD: rows})
+    assert made.drift(PERIOD)["quality"] is None and made.names("raw") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("l.csv", {"sep": ";"}), ("l.tsv", {"sep": "\t"}), ("l.jsonl", None)]
+)
+def test_every_form_of_truth_gives_the_same(
+    world: Callable[..., World], name: str, options: dict[str, str] | None
+) -> None:
+    made, rows = world(), applicants(600, 7)
+    if options:
+        made.truth(PERIOD, rows, name, **options)
+    else:
+        lines = [event(*pair) for pair in zip(rows["id"], rows["approved"], strict=True)]
+        made.put_truth(PERIOD, name, "\n".join(lines).encode())
+    made.score({PERIOD: rows})
+    other = World(made.settings, made.package)
+    other.truth(NEXT, rows)
+    other.score({NEXT: rows})
+    assert quality(made) == quality(other, NEXT)
+
+
+def test_labels_of_rows_that_were_not_scored_and_rows_without_a_label_are_told(
+    world: Callable[..., World],
+) -> None:
+    made, rows = world(), applicants(600, 7)
+    labelled = pd.concat([rows.iloc[:400], applicants(30, 99)])
+    labelled.iloc[0, labelled.columns.get_loc("approved")] = "?"
+    made.truth(PERIOD, labelled)
+    summary = made.score({PERIOD: rows})["summary"]
+    assert made.drift(PERIOD)["quality"] | {"metrics": 0} == {"rows": 399, "unmatched": 30, "metrics": 0}
+    assert "399 joined, 30 belong to no scored row, 1 rows without a label" in summary
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id,approved\nx1,yes\nx2,no\n", "none of its 2 labels belongs to a scored row"),
+        ("id,approved\n7-1,yes\n7-2,no\n7-1,no\n", r"l.csv row 3: id '7-1' has a label already, at .*row 1"),
+        (
+            "id,approved\n7-1,yes\n7-2,perhaps\n",
+            r"l.csv row 2, column approved: label must be one of no, yes",
+        ),
+        ("id,label\n7-1,yes\n", "no column 'approved'; .* id, approved"),
+        ("approved,who\nyes,7-1\n", "no column 'id'"),
+        ("id,approved\n7-1,yes\n,no\n", "l.csv row 2: no id"),
+        ("id,approved\n7-1,?\n", "no row has a label"),
+        ("", "l.csv: the object is empty"),
+    ],
+)
+def test_truth_that_cannot_be_joined_is_told_and_leaves_nothing(
+    world: Callable[..., World], content: str, message: str
+) -> None:
+    made, rows = world(), applicants(600, 7)
+    made.put_truth(PERIOD, "l.csv", content.encode())
+    with pytest.raises(DataError, match=f"truth/{PERIOD} was not joined: .*{message}"):
+        made.score({PERIOD: rows})
+    assert not [name for name in made.names("") if "quality/" in name or name.startswith("raw/")]
+    assert made.drift(PERIOD)["quality"] is None and "QualityDrop" not in sent()
+    assert sent()["DataDrift"] == [0.0] and f"score/{PERIOD}/monitor/report.html" in made.names("score")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "l.jsonl line 2: must be {"),
+        ('{"groundTruthData": {"data": "yes", "encoding": "CSV"}}', r"line 2: must be .*no 'eventMetadata'"),
+        (event("7-2", "yes").replace("CSV", "BASE64"), "encoding 'BASE64'"),
+        (event("7-2", "yes,no"), "line 2: must be"),
+        (event("", "yes"), "eventId ''"),
+        ("\x80", "line 2: must be"),
+    ],
+)
+def test_a_broken_line_of_json_is_named(world: Callable[..., World], line: str, message: str) -> None:
+    made, rows = world(), applicants(600, 7)
+    made.put_truth(PERIOD, "l.jsonl", f"{event('7-1', 'yes')}\n{line}\n".encode("latin-1"))
+    with pytest.raises(DataError, match=message):
+        made.score({PERIOD: rows})
+
+
+def test_an_id_that_was_scored_twice_has_no_label(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(600, 7)
+    rows.loc[500, "id"] = rows.loc[3, "id"]
+    made.truth(PERIOD, rows.iloc[:400])
+    with pytest.raises(DataError, match="more than one scored row has the id '7-3'"):
+        made.score({PERIOD: rows})
+    assert made.names("raw") == []
+
+
+def test_without_an_id_labels_are_not_joined_and_that_is_said_once(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(600, 7)
+    unnamed = World(monitored.replaced(made.settings, ids=()), made.package | {"passed_columns": ["sex"]})
+    for period in (PERIOD, NEXT):
+        unnamed.truth(period, rows)
+    summary = unnamed.score({PERIOD: rows, NEXT: rows})["summary"]
+    assert summary.count("cannot be joined without an id") == 1
+    assert list(unnamed.table(PERIOD, "part-0.csv")) == ["predicted_label", "score"]
+
+
+def test_scored_rows_and_their_labels_are_the_next_training_data(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(900, 7)
+    made.truth(PERIOD, rows.iloc[:800])
+    made.score({PERIOD: rows})
+    assert made.names("raw") == [f"raw/{PERIOD}/_SUCCESS", f"raw/{PERIOD}/data.parquet"]
+    data, split = made.settings.data, made.settings.split
+    read = ingest.read(made.uri("raw", PERIOD) + "/", reading(data, split))
+    given = rows.iloc[:800].to_csv(index=False)
+    storage.write_bytes(made.uri("given", "next.csv"), given.encode())
+    wanted = ingest.read(made.uri("given", "next.csv"), reading(data, split))
+    plain = [each.table.select(wanted.table.column_names).to_pandas() for each in (read, wanted)]
+    pd.testing.assert_frame_equal(*plain, check_dtype=False, check_categorical=False)
+    assert len(prepare(read, data, split, "raw").spec.features) == 3
+
+
+def test_training_data_that_are_there_are_left(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(600, 7)
+    storage.write_bytes(made.uri("raw", PERIOD, "data.csv"), b"mine")
+    storage.mark_success(made.uri("raw", PERIOD))
+    made.truth(PERIOD, rows)
+    assert f"raw/{PERIOD} is there already and left" in made.score({PERIOD: rows})["summary"]
+    assert made.names("raw") == [f"raw/{PERIOD}/_SUCCESS", f"raw/{PERIOD}/data.csv"]
+    assert made.drift(PERIOD)["quality"]["rows"] == 600
+
+
+def test_training_data_are_there_before_an_alarm_can_ring(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_pipeline.monitoring import cloudwatch
+
+    made, rows, seen = world(), applicants(600, 7), []
+    made.truth(PERIOD, rows)
+    monkeypatch.setattr(
+        cloudwatch, "send", lambda *given: seen.append((made.names("raw"), made.names("score")))
+    )
+    made.score({PERIOD: rows})
+    ((raw, score),) = seen
+    assert f"raw/{PERIOD}/_SUCCESS" in raw
+    assert MARK not in score  # else a retry after a failure here would never count the labels
+
+
+def test_labels_of_broken_data_are_not_used(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(600, 7)
+    made.score({PERIOD: rows.assign(income=rows["income"] * 100)}, "cccccccccccc")
+    made.truth(PERIOD, rows)
+    summary = made.score({}, "dddddddddddd")["summary"]
+    assert f"labels of {PERIOD} are not used, since its data are broken" in summary
+    assert made.names("raw") == [] and made.drift(PERIOD)["quality"] is None
+
+
+def test_bias_without_labels_is_that_of_all_scored_rows(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(900, 7)
+    made.score({PERIOD: rows})
+    scores = pd.concat([made.table(PERIOD, f"part-{place}.csv") for place in (0, 1)])
+    predicted = scores["predicted_label"].to_numpy() == "yes"
+    member = rows["sex"].to_numpy() == "female"
+    values = {
+        name: metric["value"]
+        for entry in made.drift(PERIOD)["bias"]
+        if entry["group"] == "female"
+        for name, metric in entry["metrics"].items()
+    }
+    assert set(values) == {"CI", "DPPL", "DI", "CDDPL"}
+    assert values["CI"] == pytest.approx(bias_metrics.ci(member))
+    assert values["DPPL"] == pytest.approx(bias_metrics.dpl(predicted, member))
+    assert values["DI"] == pytest.approx(bias_metrics.di(predicted, member))
+    assert values["CDDPL"] == pytest.approx(bias_metrics.cdd(predicted, member, rows["region"].to_numpy()))
+
+
+def test_bias_of_labels_is_that_of_the_bias_step(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(900, 7)
+    made.truth(PERIOD, rows.iloc[:700])
+    made.score({PERIOD: rows})
+    scores = pd.concat([made.table(PERIOD, f"part-{place}.csv") for place in (0, 1)])[:700]
+    found = storage.read_json(made.uri("score", PERIOD, "monitor", "quality", "analysis.json"))
+    sample = Sample(
+        rows["approved"].to_numpy()[:700] == "yes",
+        scores["predicted_label"].to_numpy() == "yes",
+        rows["sex"].to_numpy()[:700] == "female",
+        rows["region"].to_numpy()[:700],
+        np.empty((700, 0)),
+    )
+    for stage, table in bias_metrics.STAGES.items():
+        (female,) = [each for each in found[stage]["facets"]["sex"] if each["value_or_threshold"] == "female"]
+        assert [each["name"] for each in female["metrics"]] == list(table)
+        for each in female["metrics"]:
+            if each["name"] != "FT":
+                assert each["value"] == pytest.approx(table[each["name"]][1](sample)), each["name"]
+
+
+def test_bias_that_becomes_worse_rings_alone(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(3000, 7)
+    poor = rows["income"] < rows["income"].median()
+    generator = np.random.default_rng(3)
+    rows["sex"] = np.where(poor == (generator.random(3000) < 0.9), "female", "male")
+    made.score({PERIOD: rows})
+    found = sent()
+    assert found["BiasDrift"][0] > 0
+    assert found["DataDrift"] == found["PredictionDrift"] == found["AttributionDrift"] == [0.0]
+    (told, *_) = made.drift(PERIOD)["violations"]
+    assert told["constraint_check_type"] == "bias_drift_check" and told["facet"] == "sex"
+
+
+def test_a_tally_of_blocks_is_that_of_the_whole() -> None:
+    generator = np.random.default_rng(1)
+    member, positive = generator.random(500) < 0.4, generator.random(500) < 0.6
+    group = generator.integers(0, 3, 500)
+    whole, parts = Tally(), Tally()
+    whole.add(member, positive, (["a", "b", "c"], group))
+    for start in range(0, 500, 70):
+        rows = slice(start, start + 70)
+        names, places = np.unique(group[rows], return_inverse=True)
+        parts.add(member[rows], positive[rows], (["abc"[name] for name in names], places))
+    assert whole.metrics(True) == parts.metrics(True)
+    assert whole.metrics(True)["CDDPL"] == pytest.approx(bias_metrics.cdd(positive, member, group))
+    assert whole.metrics(False)["CDDPL"] is None
+
+
+def test_ids_of_two_columns_are_not_mixed_up() -> None:
+    def keys(*rows: tuple[str, str]) -> Any:
+        return truth.key_texts([pa.array(column) for column in zip(*rows, strict=True)])
+
+    assert len(set(keys(("a", "bc"), ("ab", "c")).to_pylist())) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "above", "column", "members"),
+    [
+        ("(40.0, 69.0]", 40.0, pa.array(["39", "41.5", None, "x"]), [False, True, False, False]),
+        ("(40.0, 69.0]", 40.0, pa.array([39.0, 41.5, None, 99.0]), [False, True, False, True]),
+        ("35", None, pa.array([35.0, 36.0, None]), [True, False, False]),
+        ("(missing)", None, pa.array(["a", None]), [False, True]),
+    ],
+)
+def test_a_group_holds_whom_the_baseline_named(
+    settings: Callable[..., Settings], name: str, above: float | None, column: pa.Array, members: list[bool]
+) -> None:
+    from ml_pipeline import cells
+
+    analysis = {groups.POST: {"facets": {"age": [{"value_or_threshold": name}]}}}
+    (group,) = groups.of_baseline(analysis, settings().data)
+    assert group.above == above
+    assert group.members(cells.values(pa.chunked_array([column]))).tolist() == members
