@@ -38,6 +38,7 @@ SHOWN = (
     EVIDENTLY_ANY,
     EVIDENTLY_HALF,
 )
+COMPARED = (drift_rules.CALIBRATED, drift_rules.PSI, drift_rules.ROBUST, EVIDENTLY_ANY)
 CHUNK = 25  # repetitions of a process
 Z = 1.96  # of 95 % intervals
 FOUND = 0.9  # of batches, for a shift to count as found
@@ -207,10 +208,12 @@ def report(rings: dict[int, Rings]) -> Iterator[str]:
     for rows, of_rules in rings.items():
         yield from _found(rows, of_rules)
     for rows, of_rules in rings.items():
-        for place, shift in enumerate(SHIFTS, 1):
-            yield from _rates(f"{shift.name}, baseline {rows:,}", place, of_rules, SHOWN)
+        yield from _side_by_side(rows, of_rules)
     for rows, of_rules in rings.items():
         yield from _smallest(rows, of_rules)
+    for rows, of_rules in rings.items():
+        for place, shift in enumerate(SHIFTS, 1):
+            yield from _rates(f"{shift.name}, baseline {rows:,}", place, of_rules, SHOWN)
 
 
 def _false_alarms(rows: int, of_rules: Rings) -> Iterator[str]:
@@ -240,6 +243,17 @@ def _found(rows: int, of_rules: Rings) -> Iterator[str]:
     yield "|" + "---|" * (1 + len(rules))
     for place, shift in enumerate(SHIFTS, 1):
         yield f"| {shift.name} | " + " | ".join(_size(of_rules[rule][:, place]) for rule in rules) + " |"
+
+
+def _side_by_side(rows: int, of_rules: Rings) -> Iterator[str]:
+    """Percent of batches that ring, of COMPARED rules in a cell."""
+    rules = [rule for rule in COMPARED if rule in of_rules]
+    cells = [f"{' / '.join(rules)}, baseline {rows:,}", *(f"{size:,}" for size in SIZES)]
+    yield from ("", "| " + " | ".join(cells) + " |", "|" + "---|" * len(cells))
+    for place, name in enumerate(("stable", *(each.name for each in SHIFTS))):
+        shares = np.stack([_shares(of_rules[rule][:, place]) for rule in rules])
+        cells = [" / ".join(f"{100 * share:.0f}" for share in of_size) for of_size in shares.T]
+        yield f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _size(rings: np.ndarray) -> str:
