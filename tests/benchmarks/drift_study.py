@@ -42,6 +42,7 @@ COMPARED = (drift_rules.CALIBRATED, drift_rules.PSI, drift_rules.ROBUST, EVIDENT
 CHUNK = 25  # repetitions of a process
 Z = 1.96  # of 95 % intervals
 FOUND = 0.9  # of batches, for a shift to count as found
+TRUSTED = 0.05  # of stable batches may ring, or nothing is found by it
 
 Rings = dict[str, np.ndarray]
 
@@ -236,13 +237,13 @@ def _with_interval(count: int, of: int) -> str:
 
 
 def _found(rows: int, of_rules: Rings) -> Iterator[str]:
-    """The smallest batch from which on a shift rings at least FOUND of the time."""
+    """The smallest batch from which on FOUND of the shifted batches ring, and TRUSTED of the stable at most."""
     rules = [rule for rule in SHOWN if rule in of_rules]
     yield ""
     yield f"| found in {FOUND:.0%}, baseline {rows:,} | " + " | ".join(rules) + " |"
     yield "|" + "---|" * (1 + len(rules))
     for place, shift in enumerate(SHIFTS, 1):
-        yield f"| {shift.name} | " + " | ".join(_size(of_rules[rule][:, place]) for rule in rules) + " |"
+        yield f"| {shift.name} | " + " | ".join(_size(of_rules[rule], place) for rule in rules) + " |"
 
 
 def _side_by_side(rows: int, of_rules: Rings) -> Iterator[str]:
@@ -256,8 +257,8 @@ def _side_by_side(rows: int, of_rules: Rings) -> Iterator[str]:
         yield f"| {name} | " + " | ".join(cells) + " |"
 
 
-def _size(rings: np.ndarray) -> str:
-    enough = _shares(rings) >= FOUND
+def _size(rings: np.ndarray, place: int) -> str:
+    enough = (_shares(rings[:, place]) >= FOUND) & (_shares(rings[:, 0]) <= TRUSTED)
     from_on = np.flatnonzero(np.logical_and.accumulate(enough[::-1])[::-1])
     return f"{SIZES[from_on[0]]:,}" if len(from_on) else "never"
 
