@@ -237,7 +237,7 @@ def _with_interval(count: int, of: int) -> str:
 
 
 def _found(rows: int, of_rules: Rings) -> Iterator[str]:
-    """The smallest batch from which on FOUND of the shifted batches ring, and TRUSTED of the stable at most."""
+    """The least size from which on FOUND of the shifted batches ring, and TRUSTED of the stable at most."""
     rules = [rule for rule in SHOWN if rule in of_rules]
     yield ""
     yield f"| found in {FOUND:.0%}, baseline {rows:,} | " + " | ".join(rules) + " |"
