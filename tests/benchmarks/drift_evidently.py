@@ -19,7 +19,7 @@ from evidently.core.datasets import infer_column_type
 from evidently.legacy.calculations.stattests import get_stattest
 from evidently.presets import DataDriftPreset
 
-RULE = "Evidently"
+LARGE = 100_000  # rows, of which the distances of a batch take seconds
 
 
 def main() -> None:
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
     parser.add_argument("shifted", type=int)
+    parser.add_argument("large", type=int, help="repetitions in which batches of LARGE rows are looked at")
     parser.add_argument("results", type=Path)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
@@ -35,26 +36,25 @@ def main() -> None:
     for draw in draws(options.baseline_rows, range(options.first, options.last), options.shifted):
         if options.check:
             _check(draw)
-        found.append(_verdicts(draw))
+        found.append(
+            _verdicts(draw, [size for size in SIZES if size < LARGE or draw.repetition < options.large])
+        )
     np.save(options.results, np.array(found))
 
 
-def _verdicts(draw: Draw) -> np.ndarray:
-    """Shape (columns + shifts, sizes), -1 where a shift was not drawn."""
+def _verdicts(draw: Draw, sizes: list[int]) -> np.ndarray:
+    """Shape (columns + shifts, sizes), -1 where nothing was measured."""
     baseline = {name: series(values) for name, values in draw.baseline.items()}
-    stable = [_drifted(baseline[name], series(draw.batch[name])) for name in baseline]
-    changed = [
-        _drifted(baseline[each.column], series(draw.shifted[each.name]))
-        if draw.shifted
-        else [-1] * len(SIZES)
-        for each in SHIFTS
-    ]
-    return np.array(stable + changed, np.int8)
+    batches = [(name, values) for name, values in draw.batch.items()]
+    batches += [(each.column, draw.shifted[each.name]) for each in SHIFTS if draw.shifted]
+    found = [_drifted(baseline[name], series(values), sizes) for name, values in batches]
+    missing = [[-1] * len(SIZES)] * (len(baseline) + len(SHIFTS) - len(found))
+    return np.array(found + missing, np.int8)
 
 
-def _drifted(baseline: pd.Series, batch: pd.Series) -> list[bool]:
+def _drifted(baseline: pd.Series, batch: pd.Series, sizes: list[int]) -> list[int]:
     baseline = baseline.dropna()
-    return [drifted(baseline, batch[:size]) for size in SIZES]
+    return [int(drifted(baseline, batch[:size])) if size in sizes else -1 for size in SIZES]
 
 
 def drifted(baseline: pd.Series, batch: pd.Series) -> bool:
@@ -65,10 +65,8 @@ def drifted(baseline: pd.Series, batch: pd.Series) -> bool:
 
 def series(values: Values) -> pd.Series:
     """The column as pandas reads it from a CSV."""
-    if values.words:
-        return pd.Series(np.array([*values.words, None], object)[values.values])
-    whole = not np.isnan(values.values).any() and (values.values == np.rint(values.values)).all()
-    return pd.Series(values.values.astype(np.int64) if whole else values.values)
+    whole = not values.words and (values.levels == np.rint(values.levels)).all() and values.places.min() >= 0
+    return pd.Series(values.cells().astype(np.int64) if whole else values.cells())
 
 
 def _check(draw: Draw) -> None:

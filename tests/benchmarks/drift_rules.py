@@ -18,7 +18,6 @@ from ml_pipeline.settings import Monitor
 
 # As settings.toml of a new project.
 MONITOR = Monitor(0.01, 0.02, "ChiSquared", False, {})
-ANY_SHIFT = Monitor(0.01, 0.0, "ChiSquared", False, {})
 RATE = MONITOR.false_alarm_rate * calibrate.FEATURES_SHARE  # what Process calibrates the features for
 CALIBRATED, ANY_SIZE = "calibrated", "calibrated, smallest_shift 0"
 PSI, ROBUST, SIMPLE = "PSI > 0.2", "Model Monitor, Robust", "Model Monitor, Simple"
@@ -41,23 +40,29 @@ class Judge:
 
     def answers(self, name: str, batch: Values) -> Answers:
         """Whether the column has drifted, by rule and size."""
-        return self._own(name, batch) | _psi(self.baseline[name], batch) | _robust(self.baseline[name], batch)
+        baseline = self.baseline[name]
+        both = _by_level(baseline), _by_size(batch, _by_level)
+        return self._own(name, batch) | _psi(baseline, *both) | _robust(batch.words, *both)
 
     def _own(self, name: str, batch: Values) -> Answers:
         counts = _by_size(batch, lambda part: self.counted[name].count(column_of(part)))
+        judged = [judge.column(self.columns[name], self.document, each, MONITOR) for each in counts]
         return {
-            rule: np.array([self._drifted(name, each, monitor) for each in counts])
-            for rule, monitor in ((CALIBRATED, MONITOR), (ANY_SIZE, ANY_SHIFT))
+            CALIBRATED: np.array([each.violated for each in judged]),
+            ANY_SIZE: np.array([_above(each) for each in judged]),
         }
 
-    def _drifted(self, name: str, counts: np.ndarray, monitor: Monitor) -> bool:
-        return judge.column(self.columns[name], self.document, counts, monitor).violated
+
+def _above(judged: judge.Judged) -> bool:
+    """Whether a threshold is exceeded, by however few rows."""
+    pairs = [(each["value"], each["threshold"]) for each in judged.statistics.values()]
+    return any(threshold is not None and value > threshold for value, threshold in pairs)
 
 
 def judge_of(baseline: Mapping[str, Values], seed: int) -> Judge:
     """The rules, calibrated as a training does it."""
     pairs = {name: _bins(name, column_of(values)) for name, values in baseline.items()}
-    rows = len(next(iter(baseline.values())).values)
+    rows = len(next(iter(baseline.values())).places)
     document = calibrate.columns(list(pairs.values()), rows, RATE, seed)
     columns = {each["name"]: each for each in document["columns"]}
     return Judge(baseline, {name: made for name, (made, _) in pairs.items()}, document, columns)
@@ -66,9 +71,9 @@ def judge_of(baseline: Mapping[str, Values], seed: int) -> Judge:
 def column_of(values: Values) -> np.ndarray | Texts:
     """The column as the project holds it."""
     if not values.words:
-        return values.values
-    places = np.where(values.values < 0, len(values.words), values.values)
-    return Texts(np.array([*values.words, None], object), places)
+        return values.cells()
+    places = np.where(values.places < 0, len(values.levels), values.places)
+    return Texts(np.append(values.levels, None), places)
 
 
 def _bins(name: str, column: np.ndarray | Texts) -> tuple[bins.Bins, np.ndarray]:
@@ -83,41 +88,29 @@ def _by_size(batch: Values, count: Callable[[Values], np.ndarray]) -> np.ndarray
     )
 
 
-def _psi(baseline: Values, batch: Values) -> Answers:
+def _by_level(part: Values) -> np.ndarray:
+    """Rows by distinct value, the missing first."""
+    return np.bincount(part.places + 1, minlength=len(part.levels) + 1)
+
+
+def _psi(baseline: Values, expected: np.ndarray, counts: np.ndarray) -> Answers:
     """Of ten bins with a tenth of the baseline's rows each, or the categories, and one of the missing."""
-    edges = np.empty(0)
     if not baseline.words:
-        present = baseline.values[~np.isnan(baseline.values)]
+        present = baseline.levels[baseline.places[baseline.places >= 0]]
         edges = np.unique(np.quantile(present, np.arange(1, 10) / 10))
-
-    def count(part: Values) -> np.ndarray:
-        if part.words:
-            return np.bincount(part.values + 1, minlength=len(part.words) + 1)
-        places = np.where(np.isnan(part.values), 0, 1 + np.searchsorted(edges, part.values, "right"))
-        return np.bincount(places, minlength=len(edges) + 2)
-
-    p, q = _shares(count(baseline)), _shares(_by_size(batch, count))
+        places = np.append(0, 1 + np.searchsorted(edges, baseline.levels, "right"))
+        together = np.eye(places.max() + 1)[places]
+        expected, counts = expected @ together, counts @ together
+    p, q = _shares(expected), _shares(counts)
     used = (p > 0) | (q > 0)
     p, q = np.maximum(p, NO_SHARE), np.maximum(q, NO_SHARE)
     return {PSI: np.where(used, (q - p) * np.log(q / p), 0).sum(axis=-1) > PSI_ABOVE}
 
 
-def _robust(baseline: Values, batch: Values) -> Answers:
-    """Kolmogorov-Smirnov distance of numbers, exact; L-infinity of categories; of the present values."""
-    if baseline.words:
-        known = len(baseline.words) + 1
-        expected = np.bincount(baseline.values + 1, minlength=known)[1:]
-        counts = _by_size(batch, lambda part: np.bincount(part.values + 1, minlength=known)[1:])
-        distance = distances.l_infinity(expected, counts)
-    else:
-        support = np.unique(np.concatenate([baseline.values, batch.values]))  # NaN last, once
-
-        def count(part: Values) -> np.ndarray:
-            return np.bincount(np.searchsorted(support, part.values), minlength=len(support))
-
-        kept = len(support) - int(np.isnan(support[-1]))
-        expected, counts = count(baseline)[:kept], _by_size(batch, count)[:, :kept]
-        distance = distances.ks(expected, counts)
+def _robust(words: bool, expected: np.ndarray, counts: np.ndarray) -> Answers:
+    """Kolmogorov-Smirnov distance of numbers, L-infinity of categories; of the present values."""
+    expected, counts = expected[1:], counts[:, 1:]
+    distance = (distances.l_infinity if words else distances.ks)(expected, counts)
     m, n = expected.sum(), counts.sum(axis=-1)
     robust = distance - CORRECTION * np.sqrt((n + m) / (n * m))
     return {SIMPLE: distance > DISTANCE_ABOVE, ROBUST: robust > DISTANCE_ABOVE}

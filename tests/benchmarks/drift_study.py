@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +38,11 @@ SHOWN = (
     EVIDENTLY_ANY,
     EVIDENTLY_HALF,
 )
-CHUNK = 10  # repetitions of a process
+COMPARED = (drift_rules.CALIBRATED, drift_rules.PSI, drift_rules.ROBUST, EVIDENTLY_ANY)
+CHUNK = 25  # repetitions of a process
 Z = 1.96  # of 95 % intervals
 FOUND = 0.9  # of batches, for a shift to count as found
+TRUSTED = 0.05  # of stable batches may ring, or nothing is found by it
 
 Rings = dict[str, np.ndarray]
 
@@ -53,6 +55,7 @@ class Part:
     first: int
     last: int
     shifted: int
+    large: int = 0
     check: bool = False
 
 
@@ -79,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--evidently-shifted", type=int, default=50)
     parser.add_argument(
+        "--evidently-large", type=int, default=20, help="of them with batches of 100,000 rows"
+    )
+    parser.add_argument(
         "--check", type=int, default=1, help="repetitions in which Evidently's preset itself runs"
     )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -91,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 def _measure_own(options: argparse.Namespace) -> None:
     with ProcessPoolExecutor(options.processes) as processes:
         for rows in BASELINES:
-            parts = list(_parts(rows, options.repetitions, options.shifted, 0))
+            parts = list(_parts(options.repetitions, Part(rows, 0, 0, options.shifted)))
             _write(options.results / f"own-{rows}.json", processes.map(own, parts))
 
 
@@ -99,7 +105,9 @@ def _measure_evidently(options: argparse.Namespace) -> None:
     python = evidently_python()
     with ThreadPoolExecutor(options.processes) as threads:
         for rows in BASELINES:
-            parts = list(_parts(rows, options.evidently, options.evidently_shifted, options.check))
+            part = Part(rows, 0, options.check, options.evidently_shifted, options.evidently_large, True)
+            parts = [part] if part.last else []
+            parts += _parts(options.evidently, replace(part, check=False))
             found = threads.map(lambda part: evidently(python, part), parts)
             _write(options.results / f"evidently-{rows}.json", found)
 
@@ -121,11 +129,10 @@ def _read(folder: Path, rows: int) -> Rings:
     }
 
 
-def _parts(rows: int, repetitions: int, shifted: int, checked: int) -> Iterator[Part]:
-    if checked:
-        yield Part(rows, 0, checked, shifted, True)
-    for first in range(checked, repetitions, CHUNK):
-        yield Part(rows, first, min(first + CHUNK, repetitions), shifted)
+def _parts(repetitions: int, after: Part) -> Iterator[Part]:
+    """CHUNK by CHUNK up to so many repetitions."""
+    for first in range(after.last, repetitions, CHUNK):
+        yield replace(after, first=first, last=min(first + CHUNK, repetitions))
 
 
 def own(part: Part) -> Rings:
@@ -149,7 +156,7 @@ def evidently(python: Path, part: Part) -> Rings:
     """The same of Evidently, by a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "hits.npy"
-        numbers = [part.baseline_rows, part.first, part.last, part.shifted]
+        numbers = [part.baseline_rows, part.first, part.last, part.shifted, part.large]
         command = [python, HERE / "drift_evidently.py", *map(str, numbers), file]
         environment = os.environ | {"DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
         subprocess.run([*command, *(["--check"] if part.check else [])], check=True, env=environment)
@@ -180,13 +187,12 @@ def _combined(hits: np.ndarray, rings: Callable[[np.ndarray], np.ndarray]) -> np
     names = list(drift_worlds.pools()[0])
     columns = len(names)
     stable = hits[:, :columns]
-    worlds = [rings(stable.mean(axis=1)).astype(np.int8)]
+    worlds = [stable]
     for place, shift in enumerate(SHIFTS):
-        changed = hits[:, columns + place]
         batch = stable.copy()
-        batch[:, names.index(shift.column)] = changed
-        worlds.append(np.where(changed < 0, -1, rings(batch.mean(axis=1))))
-    return np.stack(worlds, axis=1)
+        batch[:, names.index(shift.column)] = hits[:, columns + place]
+        worlds.append(batch)
+    return np.stack([np.where(each.min(axis=1) < 0, -1, rings(each.mean(axis=1))) for each in worlds], axis=1)
 
 
 def interval(count: int, of: int) -> tuple[float, float]:
@@ -203,23 +209,26 @@ def report(rings: dict[int, Rings]) -> Iterator[str]:
     for rows, of_rules in rings.items():
         yield from _found(rows, of_rules)
     for rows, of_rules in rings.items():
-        for place, shift in enumerate(SHIFTS, 1):
-            yield from _power(f"{shift.name}, baseline {rows:,}", place, of_rules, SHOWN)
+        yield from _side_by_side(rows, of_rules)
     for rows, of_rules in rings.items():
         yield from _smallest(rows, of_rules)
-
-
-def _header(*first: str) -> list[str]:
-    cells = [*first, *(f"{size:,}" for size in SIZES)]
-    return ["", "| " + " | ".join(cells) + " |", "|" + "---|" * len(cells)]
+    for rows, of_rules in rings.items():
+        for place, shift in enumerate(SHIFTS, 1):
+            yield from _rates(f"{shift.name}, baseline {rows:,}", place, of_rules, SHOWN)
 
 
 def _false_alarms(rows: int, of_rules: Rings) -> Iterator[str]:
-    yield from _header(f"stable, baseline {rows:,}", "batches")
-    for rule in (rule for rule in (*SHOWN, drift_rules.ANY_SIZE) if rule in of_rules):
-        stable = of_rules[rule][:, 0]
-        cells = [_with_interval(int(count), len(stable)) for count in stable.sum(axis=0)]
-        yield f"| {rule} | {len(stable)} | " + " | ".join(cells) + " |"
+    yield from _rates(f"stable, baseline {rows:,}", 0, of_rules, (*SHOWN, drift_rules.ANY_SIZE))
+
+
+def _rates(title: str, place: int, of_rules: Rings, rules: tuple[str, ...]) -> Iterator[str]:
+    cells = [title, *(f"{size:,}" for size in SIZES), "batches"]
+    yield from ("", "| " + " | ".join(cells) + " |", "|" + "---|" * len(cells))
+    for rule in (rule for rule in rules if rule in of_rules):
+        columns = [of_size[of_size >= 0] for of_size in of_rules[rule][:, place].T]
+        cells = [_with_interval(int(each.sum()), len(each)) for each in columns]
+        batches = ", ".join(str(count) for count in sorted({len(each) for each in columns}, reverse=True))
+        yield f"| {rule} | " + " | ".join(cells) + f" | {batches} |"
 
 
 def _with_interval(count: int, of: int) -> str:
@@ -228,33 +237,35 @@ def _with_interval(count: int, of: int) -> str:
 
 
 def _found(rows: int, of_rules: Rings) -> Iterator[str]:
-    """The smallest batch from which on a shift rings at least FOUND of the time."""
+    """The least size from which on FOUND of the shifted batches ring, and TRUSTED of the stable at most."""
     rules = [rule for rule in SHOWN if rule in of_rules]
     yield ""
     yield f"| found in {FOUND:.0%}, baseline {rows:,} | " + " | ".join(rules) + " |"
     yield "|" + "---|" * (1 + len(rules))
     for place, shift in enumerate(SHIFTS, 1):
-        yield f"| {shift.name} | " + " | ".join(_size(of_rules[rule][:, place]) for rule in rules) + " |"
+        yield f"| {shift.name} | " + " | ".join(_size(of_rules[rule], place) for rule in rules) + " |"
 
 
-def _size(rings: np.ndarray) -> str:
-    enough = _shares(rings) >= FOUND
+def _side_by_side(rows: int, of_rules: Rings) -> Iterator[str]:
+    """Percent of batches that ring, of COMPARED rules in a cell."""
+    rules = [rule for rule in COMPARED if rule in of_rules]
+    cells = [f"{' / '.join(rules)}, baseline {rows:,}", *(f"{size:,}" for size in SIZES)]
+    yield from ("", "| " + " | ".join(cells) + " |", "|" + "---|" * len(cells))
+    for place, name in enumerate(("stable", *(each.name for each in SHIFTS))):
+        shares = np.stack([_shares(of_rules[rule][:, place]) for rule in rules])
+        cells = [" / ".join(f"{100 * share:.0f}" for share in of_size) for of_size in shares.T]
+        yield f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _size(rings: np.ndarray, place: int) -> str:
+    enough = (_shares(rings[:, place]) >= FOUND) & (_shares(rings[:, 0]) <= TRUSTED)
     from_on = np.flatnonzero(np.logical_and.accumulate(enough[::-1])[::-1])
     return f"{SIZES[from_on[0]]:,}" if len(from_on) else "never"
 
 
 def _shares(rings: np.ndarray) -> np.ndarray:
-    drawn = rings[rings[:, 0] >= 0]
-    return drawn.mean(axis=0)
-
-
-def _power(title: str, place: int, of_rules: Rings, rules: tuple[str, ...]) -> Iterator[str]:
-    yield from _header(title, "batches")
-    for rule in (rule for rule in rules if rule in of_rules):
-        drawn = of_rules[rule][:, place]
-        drawn = drawn[drawn[:, 0] >= 0]
-        cells = [_with_interval(int(count), len(drawn)) for count in drawn.sum(axis=0)]
-        yield f"| {rule} | {len(drawn)} | " + " | ".join(cells) + " |"
+    """Share of rings by size, shape (sizes,). rings: shape (repetitions, sizes)."""
+    return np.array([of_size[of_size >= 0].mean() for of_size in rings.T])
 
 
 def _smallest(rows: int, of_rules: Rings) -> Iterator[str]:

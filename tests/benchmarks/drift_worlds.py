@@ -7,6 +7,7 @@ of its baseline, and a world that has not changed is exactly that.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -55,17 +56,28 @@ SHIFTS = (
 
 @dataclass(frozen=True)
 class Values:
-    """A column. Numbers: NaN for missing. Categories: codes of words, -1 for missing."""
+    """A column as places among its distinct values, of all worlds; -1 for missing.
 
-    values: np.ndarray
-    words: tuple[str, ...] = ()
+    levels: floats, ascending, or words.
+    """
+
+    places: np.ndarray
+    levels: np.ndarray
+
+    @property
+    def words(self) -> bool:
+        return self.levels.dtype == object
 
     def __getitem__(self, rows: np.ndarray | slice) -> Values:
-        return Values(self.values[rows], self.words)
+        return Values(self.places[rows], self.levels)
 
     def without(self, rows: np.ndarray) -> Values:
         """The column with no value where `rows` is true."""
-        return Values(np.where(rows, -1 if self.words else np.nan, self.values), self.words)
+        return Values(np.where(rows, -1, self.places), self.levels)
+
+    def cells(self) -> np.ndarray:
+        """Its values: floats with NaN, or words with None, for missing."""
+        return np.append(self.levels, None if self.words else np.nan)[self.places]
 
 
 @dataclass(frozen=True)
@@ -110,10 +122,11 @@ def _of(
     if not shift.missing:
         return changed[shift.name][rows]
     column = batch[shift.column]
-    present = 1 - np.isnan(column.values).mean()
+    present = (column.places >= 0).mean()
     return column.without(random.random(len(rows)) < shift.missing / present)
 
 
+@functools.cache
 def pools() -> tuple[dict[str, Values], dict[str, Values]]:
     """Columns of the stable world by name, and the changed columns by shift; made if they are not there."""
     made = [each for each in SHIFTS if each.world]
@@ -122,13 +135,27 @@ def pools() -> tuple[dict[str, Values], dict[str, Values]]:
     if not folder.exists():
         _make(folder, made)
     words = json.loads((folder / "words.json").read_text())
-    stable = _read(folder / "stable.npz", words)
-    return stable, _read(folder / "changed.npz", words | {each.name: words.get(each.column) for each in made})
+    with np.load(folder / "stable.npz") as stable, np.load(folder / "changed.npz") as others:
+        columns: dict[str, Values] = {}
+        changed: dict[str, Values] = {}
+        for name, array in stable.items():
+            of_shifts = {each.name: others[each.name] for each in made if each.column == name}
+            first, *rest = _values([array, *of_shifts.values()], words.get(name))
+            columns[name] = first
+            changed |= dict(zip(of_shifts, rest, strict=True))
+    return columns, changed
 
 
-def _read(path: Path, words: Mapping[str, Any]) -> dict[str, Values]:
-    with np.load(path) as arrays:
-        return {name: Values(arrays[name], tuple(words.get(name) or ())) for name in arrays}
+def _values(arrays: list[np.ndarray], words: list[str] | None) -> list[Values]:
+    """The same column of several worlds, with common levels."""
+    if words:
+        return [Values(array, np.array(words, object)) for array in arrays]
+    levels = np.unique(np.concatenate(arrays))
+    levels = levels[~np.isnan(levels)]
+    return [
+        Values(np.where(np.isnan(each), -1, np.searchsorted(levels, each)).astype(np.int32), levels)
+        for each in arrays
+    ]
 
 
 def _make(folder: Path, made: list[Shift]) -> None:

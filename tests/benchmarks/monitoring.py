@@ -154,7 +154,9 @@ def report(rows: int, labels: bool, package: dict[str, Any], entry: dict[str, An
     given = {"package": package, "entry": entry, "labels": labels, "project": str(project)}
     command = [sys.executable, __file__, "--call", json.dumps(given)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=project)
-    print(f"{rows:,} rows, {'with' if labels else 'without'} labels: {done.stdout.splitlines()[-1]}", flush=True)
+    print(
+        f"{rows:,} rows, {'with' if labels else 'without'} labels: {done.stdout.splitlines()[-1]}", flush=True
+    )
 
 
 def call_monitor(given: dict[str, Any]) -> None:

@@ -139,7 +139,9 @@ def batches(lines: Iterable[bytes], processing: Processing, limits: Limits) -> I
         requests = _requests(number, some, processing)
         length = sum(map(len, requests)) + len(requests)
         if not limits.single and size + length <= limits.payload_bytes:
-            rows, sent, size = rows + some, sent + requests, size + length
+            rows += some
+            sent += requests
+            size += length
             continue
         for place, (row, request) in enumerate(zip(some, requests, strict=True)):
             _check_size(len(request), limits, f"row {number + place}")
@@ -187,7 +189,7 @@ def _output(batch: Batch, answer: bytes, processing: Processing, assemble_lines:
         if len(predictions) != len(batch.rows):
             counts = f"{len(predictions)} rows for {len(batch.rows)} records"
             raise BadObject(f"the container answered {counts}: they cannot be joined or filtered")
-        made = [each.rstrip(b"\r") for each in predictions]
+        made = [each.rstrip(b"\r") for each in predictions] if b"\r" in answer else predictions
         try:
             return b"\n".join([*processing.output_rows(batch.rows, made), b""])
         except BadRow as error:

@@ -189,7 +189,7 @@ def _check_ids(columns: dict[str, pa.Array], made: Converted, broken: set[str], 
             )
             made.break_with(f"{problem}; give the row its id", "completeness_check", (name,))
     if ids and not made.violations:
-        made.hashes.append(splits.row_hashes(pa.table({name: columns[name] for name in ids}), 0))
+        made.hashes.append(id_hashes([columns[name] for name in ids]))
 
 
 def _told(error: RowError, made: Converted) -> str:
@@ -206,14 +206,37 @@ def _add_places(
     """Adds where the rows stand whose ids have one of the hashes."""
     row = 0
     for part in _ids(made.path, len(ids)):
-        found = np.isin(splits.row_hashes(part.rename_columns(list(ids)), 0), hashes)
+        found = np.isin(id_hashes(part.columns), hashes)
         for place in np.flatnonzero(found).tolist():
             cells = tuple(part.column(column)[place].as_py() for column in range(len(ids)))
             places.setdefault(cells, []).append(f"{made.uri.rpartition('/')[2]} row {row + place + 1:,}")
         row += part.num_rows
 
 
-def _ids(path: Path, columns: int) -> Iterator[pa.Table]:
+def id_hashes(columns: list[pa.Array]) -> np.ndarray:
+    """uint64, shape (n,): of each row's texts, none of which is missing."""
+    hashes = np.zeros(len(columns[0]), np.uint64)
+    for texts in columns:
+        _add_hashes(hashes, texts)
+    return hashes
+
+
+def _add_hashes(hashes: np.ndarray, texts: pa.StringArray) -> None:
+    """Stirs the texts of a column into their rows' hashes, all of one length at a time, by 8 bytes."""
+    _, offsets, content = texts.buffers()
+    starts = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    lengths, letters = np.diff(starts), np.frombuffer(content, np.uint8)
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        padded = np.zeros((len(rows), 8 * -(-length // 8)), np.uint8)
+        padded[:, :length] = letters[starts[rows][:, None] + np.arange(length)]
+        mixed = splits.scrambled(hashes[rows] + np.uint64(length))
+        for word in padded.view(np.uint64).T:
+            mixed = splits.scrambled(mixed ^ word)
+        hashes[rows] = mixed
+
+
+def _ids(path: Path, columns: int) -> Iterator[pa.RecordBatch]:
     """The first columns of a CSV that converted has written."""
     reading = pyarrow.csv.ReadOptions(autogenerate_column_names=True)
     names = [f"f{place}" for place in range(columns)]
@@ -221,5 +244,4 @@ def _ids(path: Path, columns: int) -> Iterator[pa.Table]:
         column_types=dict.fromkeys(names, pa.string()), include_columns=names
     )
     with pyarrow.csv.open_csv(path, reading, convert_options=converting) as rows:
-        for batch in rows:
-            yield pa.Table.from_batches([batch])
+        yield from rows
