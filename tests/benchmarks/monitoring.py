@@ -1,9 +1,10 @@
 """What the step Monitor takes: `python tests/benchmarks/monitoring.py --help`.
 
-A model is trained, evaluated and measured for bias by the pipeline's own steps on 100,000 rows of make_data.py.
-The rows of a period lie in a local AWS of their own as batch transform leaves them, and Monitor is called as its
-step calls it, each time in a process of its own, whose peak memory is the kernel's count. Importing the modules
-is timed apart. The local AWS, which answers on the same cores, is not in the memory. Linux only.
+A model is trained, evaluated and measured for bias by the pipeline's own steps on 100,000 rows of
+make_data.py. The rows of a period lie in a local AWS of their own as batch transform leaves them, and Monitor
+is called as its step calls it, each time in a process of its own, whose peak memory is the kernel's count.
+Importing the modules is timed apart. The local AWS, which answers on the same cores, is not in the memory.
+Linux only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -52,7 +53,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000], help="whole 100,000s, or fewer")
     parser.add_argument("--objects", type=int, default=4, help="that the rows are spread over")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where there is room: 1 GB a million rows")
@@ -126,9 +127,9 @@ def answered(rows: int, objects: int, package: dict[str, Any], settings: Any) ->
     """The entry of the period, whose rows the model has answered; none of them was trained on."""
     from ml_pipeline import storage
 
-    names = [f"part-{place}" for place in range(objects)]
     blocks, labels = max(rows // make_data.BLOCK_ROWS, 1), []
-    for name, numbers in zip(names, np.array_split(np.arange(blocks) + 1000, objects), strict=True):
+    names = [f"part-{place}" for place in range(min(objects, blocks))]
+    for name, numbers in zip(names, np.array_split(np.arange(blocks) + 1000, len(names)), strict=True):
         tables = [make_data.block(number, min(rows, make_data.BLOCK_ROWS)) for number in numbers.tolist()]
         labels += [table.select(["id", "label"]) for table in tables]
         content = b"".join(_answer(each, ["id"], package["model_uri"]) for each in tables)
@@ -176,7 +177,8 @@ def call_monitor(given: dict[str, Any]) -> None:
     cpu = time.process_time()
     found = monitor(given["package"], [given["entry"]], settings.uri(SCORED, "transform"), SCORED, settings)
     seconds, cpu = time.perf_counter() - imported, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status").read_text()  # getrusage would count the process that started this one
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
     rung = {name: count for name, count in found["violations"].items() if count} or "no violation"
     print(
         f"{seconds:.1f} s ({given['entry']['rows'] / seconds:,.0f} rows/s), {cpu:.1f} s CPU, "

@@ -70,7 +70,7 @@ def test_a_sketch_is_right_about_every_rank_and_small(rows: int) -> None:
     found, weights = sketch.ranked()
     assert weights.sum() == rows
     below = np.cumsum(weights) - weights / 2
-    assert np.abs(below - found).max() < 0.002 * rows  # a value is its own rank
+    assert np.abs(below - found).max() < 0.0012 * rows  # a value is its own rank
     assert len(found) < 20 * SIZE
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.csv
 
-from ml_pipeline import cells, storage
+from ml_pipeline import cells, ingest, storage
 from ml_pipeline.features import Category, Column, FeatureSpec, Target
 
 BLOCK_ROWS = 1 << 16  # all sums are taken block by block, so that they do not depend on how the bytes arrive
@@ -69,7 +69,10 @@ def blocks(uri: str, layout: Layout) -> Iterator[pa.RecordBatch]:
 
     Raises ValueError for an object that is not what batch transform makes of such rows.
     """
-    reading = pyarrow.csv.ReadOptions(block_size=READ_BYTES, column_names=list(layout.types))
+    # with several threads it would read ahead without a bound, and hold the object as a whole
+    reading = pyarrow.csv.ReadOptions(
+        use_threads=False, block_size=READ_BYTES, column_names=list(layout.types)
+    )
     converting = pyarrow.csv.ConvertOptions(
         column_types=layout.types,
         null_values=[""],
@@ -80,7 +83,7 @@ def blocks(uri: str, layout: Layout) -> Iterator[pa.RecordBatch]:
         with pyarrow.csv.open_csv(
             pa.PythonFile(storage.stream(uri), "r"), reading, parsing, converting
         ) as rows:
-            yield from whole_blocks(rows)
+            yield from whole_blocks(ingest.ahead(iter(rows)))
     except pa.ArrowInvalid as error:
         columns = ", ".join(layout.types)
         raise ValueError(f"{uri}: not rows of {len(layout.types)} columns ({columns}): {error}") from None
