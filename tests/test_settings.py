@@ -59,9 +59,9 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             "email must be empty or an e-mail address, got 'me' (settings.toml, [triggers])",
         ),
         (
-            'score = ""',
-            'score = "rate(7 days)"',
-            "score must be empty, since this project has no scoring pipeline, got 'rate(7 days)'",
+            'score = "cron(0 5 ? * MON *)"',
+            'score = "rate(0 days)"',
+            "score must be what EventBridge Scheduler takes (rate() takes a whole number",
         ),
         ("[gate]", "[gates]", "unknown key gates (settings.toml); did you mean gate?"),
         (

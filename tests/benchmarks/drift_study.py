@@ -38,9 +38,11 @@ SHOWN = (
     EVIDENTLY_ANY,
     EVIDENTLY_HALF,
 )
+COMPARED = (drift_rules.CALIBRATED, drift_rules.PSI, drift_rules.ROBUST, EVIDENTLY_ANY)
 CHUNK = 25  # repetitions of a process
 Z = 1.96  # of 95 % intervals
 FOUND = 0.9  # of batches, for a shift to count as found
+TRUSTED = 0.05  # of stable batches may ring, or nothing is found by it
 
 Rings = dict[str, np.ndarray]
 
@@ -207,10 +209,12 @@ def report(rings: dict[int, Rings]) -> Iterator[str]:
     for rows, of_rules in rings.items():
         yield from _found(rows, of_rules)
     for rows, of_rules in rings.items():
-        for place, shift in enumerate(SHIFTS, 1):
-            yield from _rates(f"{shift.name}, baseline {rows:,}", place, of_rules, SHOWN)
+        yield from _side_by_side(rows, of_rules)
     for rows, of_rules in rings.items():
         yield from _smallest(rows, of_rules)
+    for rows, of_rules in rings.items():
+        for place, shift in enumerate(SHIFTS, 1):
+            yield from _rates(f"{shift.name}, baseline {rows:,}", place, of_rules, SHOWN)
 
 
 def _false_alarms(rows: int, of_rules: Rings) -> Iterator[str]:
@@ -233,17 +237,28 @@ def _with_interval(count: int, of: int) -> str:
 
 
 def _found(rows: int, of_rules: Rings) -> Iterator[str]:
-    """The smallest batch from which on a shift rings at least FOUND of the time."""
+    """The least size from which on FOUND of the shifted batches ring, and TRUSTED of the stable at most."""
     rules = [rule for rule in SHOWN if rule in of_rules]
     yield ""
     yield f"| found in {FOUND:.0%}, baseline {rows:,} | " + " | ".join(rules) + " |"
     yield "|" + "---|" * (1 + len(rules))
     for place, shift in enumerate(SHIFTS, 1):
-        yield f"| {shift.name} | " + " | ".join(_size(of_rules[rule][:, place]) for rule in rules) + " |"
+        yield f"| {shift.name} | " + " | ".join(_size(of_rules[rule], place) for rule in rules) + " |"
 
 
-def _size(rings: np.ndarray) -> str:
-    enough = _shares(rings) >= FOUND
+def _side_by_side(rows: int, of_rules: Rings) -> Iterator[str]:
+    """Percent of batches that ring, of COMPARED rules in a cell."""
+    rules = [rule for rule in COMPARED if rule in of_rules]
+    cells = [f"{' / '.join(rules)}, baseline {rows:,}", *(f"{size:,}" for size in SIZES)]
+    yield from ("", "| " + " | ".join(cells) + " |", "|" + "---|" * len(cells))
+    for place, name in enumerate(("stable", *(each.name for each in SHIFTS))):
+        shares = np.stack([_shares(of_rules[rule][:, place]) for rule in rules])
+        cells = [" / ".join(f"{100 * share:.0f}" for share in of_size) for of_size in shares.T]
+        yield f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _size(rings: np.ndarray, place: int) -> str:
+    enough = (_shares(rings[:, place]) >= FOUND) & (_shares(rings[:, 0]) <= TRUSTED)
     from_on = np.flatnonzero(np.logical_and.accumulate(enough[::-1])[::-1])
     return f"{SIZES[from_on[0]]:,}" if len(from_on) else "never"
 

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from ml_pipeline import sdk
 from ml_pipeline.errors import InputError
-from ml_pipeline.settings import Settings
+from ml_pipeline.settings import Schedule, Settings
 
 PACKAGE = Path(__file__).parent
 PROJECT = PACKAGE.parent
@@ -32,6 +32,7 @@ INPUTS = (PACKAGE.name, LOCK, "Dockerfile", "settings.toml", ".python-version")
 UNSHIPPED = frozenset(["__pycache__", ".DS_Store"])  # files and folders of ml_pipeline that jobs do not get
 HASH_TAG = "ContentHash"
 DIRTY = "-dirty"
+NO_SCHEDULE = Schedule(train="", score="", timezone="UTC", flexible_minutes=0)
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,16 @@ def inputs(settings: Settings) -> dict[str, Any]:
 
 
 def plain(settings: Settings) -> Settings:
-    """Settings without what makes a pipeline no other one: commit, prices, and what follows of the SDK."""
-    commit = DIRTY if settings.commit.endswith(DIRTY) else ""
-    return replace(settings, commit=commit, prices={}, xgboost_image_uri="", clarify_image_uri="")
+    """Settings without what makes a pipeline no other one, and what follows of the SDK."""
+    return replace(
+        settings,
+        commit=DIRTY if settings.commit.endswith(DIRTY) else "",
+        prices={},
+        schedule=NO_SCHEDULE,
+        triggers=replace(settings.triggers, email=""),
+        xgboost_image_uri="",
+        clarify_image_uri="",
+    )
 
 
 def _definitions(settings: Settings, content_hash: str, pipelines: tuple[str, ...]) -> dict[str, str]:

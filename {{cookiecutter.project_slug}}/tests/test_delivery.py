@@ -41,7 +41,7 @@ def test_a_folder_that_holds_no_tables_is_refused(tmp_path, names, sentence):
 def test_rows_without_a_column_that_the_model_needs_are_refused_by_its_name(tmp_path, settings):
     delivery.check_rows([written(tmp_path, "rows.csv", ROWS)], SPEC, settings(data=DATA))
     short = written(tmp_path, "short.csv", "id,Age\nA1,30\n")
-    with pytest.raises(DataError, match="short.csv: no column age, plan; is 'age' age.*there are: id, Age"):
+    with pytest.raises(DataError, match=r"short.csv: no column age, plan; is 'age' age.*there are: id, Age"):
         delivery.check_rows([short], SPEC, settings(data=DATA))
 
 

@@ -15,6 +15,8 @@ from monitored import World, applicants, sent
 
 from ml_pipeline import storage
 from ml_pipeline.dialect import DataError
+from ml_pipeline.drift import distances
+from ml_pipeline.monitoring import served
 
 PERIOD = "2026-08-03"
 
@@ -216,3 +218,47 @@ def test_psi_of_each_feature_is_sent_if_settings_want_it(world: Callable[..., Wo
         each["Value"] for metric in metrics for each in metric["Dimensions"] if each["Name"] == "Feature"
     }
     assert features == {"income", "debt", "region"}
+
+
+def test_attribution_drift_is_that_of_the_ranking_on_the_period(world: Callable[..., World]) -> None:
+    made, rows = world(monitor={"thresholds": {"ndcg": 0.999}}), applicants(1500, 7)
+    made.score({PERIOD: rows})
+    assert made.drift(PERIOD)["attribution"]["violated"] is False
+    made.score({PERIOD: rows.assign(income=40 + (rows["income"] - 40) / 30)})
+    found = made.drift(PERIOD)["attribution"]
+    assert max(found["baseline"], key=found["baseline"].__getitem__) == "income"
+    assert max(found["current"], key=found["current"].__getitem__) == "debt"
+    assert found["ndcg"] == pytest.approx(distances.ndcg(found["baseline"], found["current"]))
+    assert found["ndcg"] < 0.999 and found["violated"] and sent()["AttributionDrift"] == [1.0]
+
+
+def test_data_of_a_single_value_are_broken(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(1500, 7)
+    made.score({PERIOD: rows.assign(income=rows["income"].median())})
+    assert made.drift(PERIOD)["status"] == "broken"
+
+
+def test_predictions_that_have_moved_ring_for_themselves(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(1500, 7)
+    made.score({PERIOD: rows.assign(income=rows["income"] + 15)})
+    names = {each["feature_name"] for each in made.drift(PERIOD)["violations"] if "feature_name" in each}
+    assert names == {"income", "predicted_label", "score"} and sent()["PredictionDrift"] == [2.0]
+
+
+def test_a_document_is_the_same_in_small_blocks(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, rows = world(), applicants(1500, 7)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows})
+    before = made.drift(PERIOD)
+    monkeypatch.setattr(served, "READ_BYTES", 1 << 10)
+    monkeypatch.setattr(served, "BLOCK_ROWS", 64)
+    made.score({PERIOD: rows})
+    assert made.drift(PERIOD) == before
+
+
+def test_fixed_thresholds_replace_the_calibrated_ones(world: Callable[..., World]) -> None:
+    made = world(monitor={"thresholds": {"psi": 1e-9}})
+    made.score({PERIOD: applicants(900, 7)})
+    assert sent()["DataDrift"] == [3.0] and sent()["PredictionDrift"] == [2.0]

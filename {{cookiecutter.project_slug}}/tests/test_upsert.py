@@ -71,6 +71,13 @@ def test_a_setting_is_another_hash_and_the_managed_images_are_none(checkout, con
     )
 
 
+def test_when_executions_start_and_who_is_told_changes_no_pipeline(checkout, content_hash):
+    before = content_hash()
+    assert content_hash(schedule={"train": "rate(1 day)", "score": ""}) == before
+    assert content_hash(triggers={"email": "ml@example.com"}) == before
+    assert content_hash(triggers={"cool_down_hours": 1.0}) != before
+
+
 def test_lineage_never_names_a_commit_that_does_not_hold_the_code(checkout, content_hash):
     """What was compiled of uncommitted code says so, and is compiled anew once it is committed."""
     (checkout / "ml_pipeline" / "new.py").write_text("")  # not even added to git

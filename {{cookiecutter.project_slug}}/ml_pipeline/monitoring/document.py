@@ -150,9 +150,13 @@ def with_history(document: Document, earlier: Iterable[Mapping[str, Any]]) -> Do
 
 
 def ratio(column: Mapping[str, Any]) -> float | None:
-    """PSI over its threshold, None where there is none."""
-    psi = column["statistics"]["psi"]
-    return psi["value"] / psi["threshold"] if psi["threshold"] else None
+    """The largest of its statistics over their thresholds, above 1 if it has drifted; None without any."""
+    ratios = [
+        each["value"] / each["threshold"] for each in column["statistics"].values() if each["threshold"]
+    ]
+    if not ratios:
+        return None
+    return max(ratios) if column["violated"] else min(max(ratios), 1.0)
 
 
 def _with_violations(document: Document, told: Mapping[str, list[dict[str, str]] | None]) -> Document:
