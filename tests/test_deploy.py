@@ -21,7 +21,7 @@ from started_by_itself import ask
 ACCOUNT = "123456789012"
 BUCKET = f"demo-dev-{ACCOUNT}-{REGION}"
 SECONDS = 180
-REFUSED = {"kind": "throttle", "operation": "AddTags", "times": 5}  # as often as boto3 tries
+TRIES = 5  # of boto3, at each call
 BROKEN = """
 Resources:
   Queue: {Type: AWS::SQS::Queue, Properties: {QueueName: rolled-back}}
@@ -248,13 +248,14 @@ def test_code_that_was_compiled_before_is_not_compiled_again(edited):
     assert edited.objects() == before
 
 
-def test_a_pipeline_counts_as_changed_until_its_update_has_ended(edited):
-    """AddTags, the last call of an update, is refused: by then the new definition is there."""
+@pytest.mark.parametrize("operation", ["UpdatePipeline", "AddTags"])
+def test_a_pipeline_counts_as_changed_until_its_update_has_ended(edited, operation):
     for pipeline in ("train", "score"):
         edited.mark_as_old(pipeline)
-    ask(edited.environment["AWS_ENDPOINT_URL"], "faults", REFUSED)
+    fault = {"kind": "throttle", "operation": operation, "times": TRIES}
+    ask(edited.environment["AWS_ENDPOINT_URL"], "faults", fault)
     ended = edited("upsert", "--env", "dev")
-    assert ended.returncode == 1 and "AWS refuses AddTags" in ended.stderr
+    assert ended.returncode == 1 and f"AWS refuses {operation}" in ended.stderr
     found = edited("doctor", "--env", "dev")
     assert found.returncode == 1 and "demo-dev-train is not of this code, lock and settings" in found.stdout
     told = edited.done("upsert", "--env", "dev")

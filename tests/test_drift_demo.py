@@ -26,12 +26,16 @@ def test_the_demo_retrains_once_and_for_the_drift(project):
         ("Succeeded", "schedule")
     ] * 5
     for quiet in (0, 1, 2, 4):
-        assert "alarms: none" in weeks[quiet] and "started a training" not in weeks[quiet]
-    trained = weeks[3].partition("the alarm has started a training: ")[2]
+        assert "alarms: none" in weeks[quiet] and "has started a training" not in weeks[quiet]
+    trained = weeks[3].partition("The alarm has started a training: ")[2]
     assert OUTCOME.findall(trained)[0] == ("Succeeded", "loan-approval-dev-retrain")
     assert re.search(r"alarms: .*loan-approval-dev-data-drift.*loan-approval-dev-retrain", weeks[3])
-    assert "version 2 is approved" in weeks[3]
+    assert "Version 2 is approved" in weeks[3]
+
+    found = re.search(r"auc (0\.\d+) on the newest labelled rows, the champion (0\.\d+)", trained)
+    assert float(found[1]) > float(found[2]) + 0.01
+    assert re.search(r"drift: .*income", weeks[3])
 
     page = (project / "runs" / "drift-demo.html").read_text()
-    assert "loan-approval-dev-retrain" in page and "version 2 is approved" in page
+    assert "loan-approval-dev-retrain" in page and "Version 2 is approved" in page
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page

@@ -12,6 +12,7 @@ import tarfile
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,28 @@ def test_one_object_is_named_after_its_last_part(aws: Server) -> None:
     job = Job(aws, {}, source=source)
     job.ended()
     assert job.outputs() == {"a.csv.out": b"3\n"}
+
+
+def test_objects_are_under_way_at_once_and_share_the_requests_that_are_allowed(aws: Server) -> None:
+    objects = {f"2027-01-{day:02}/part-{part}.csv": table(1) for day in range(1, 5) for part in range(2)}
+    job = Job(aws, objects, MaxConcurrentTransforms=3, Environment={"ECHO_SECONDS": "0.1"})
+    assert job.ended()["TransformJobStatus"] == "Completed"
+    assert job.outputs() == {f"{name}.out": b"1\n" for name in objects}
+    assert 1 < max(request["at_work"] for request in job.requests()) <= 3
+
+
+@pytest.mark.parametrize(("end", "outputs"), [("/", ["a.csv.out"]), ("", ["a.csv.out", "in-2/b.csv.out"])])
+def test_a_prefix_without_its_slash_takes_more_than_the_folder(
+    end: str, outputs: list[str], aws: Server
+) -> None:
+    for key in ("slash/in/a.csv", "slash/in-2/b.csv"):
+        put(aws, key, b"1,2\n")
+    source = {
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://bucket/slash/in{end}"}}
+    }
+    job = Job(aws, {}, source=source)
+    job.ended()
+    assert list(job.outputs()) == outputs
 
 
 def test_order_is_kept_when_requests_overlap(aws: Server) -> None:
@@ -382,6 +405,13 @@ def test_a_filter_chooses_columns_with_the_end_included(path: str, chosen: list[
     assert parse(path).of(["a", "b", "c", "d", "e"]) == chosen
 
 
+@pytest.mark.parametrize("path", ["$[1:]", "$[2:]", "$[3:]", "$[4:]", "$[0:]", "$[-2:]", "$[:1]", "$[1]"])
+@pytest.mark.parametrize("line", [b"a,b,c,d", b",,,", b'a,"b,c",d,e', b"a,b"])
+def test_the_fast_way_to_a_row_leads_to_the_same(path: str, line: bytes) -> None:
+    kept = parse(path).of(split_csv(line))
+    assert Processing(input_filter=path).request_rows([line]) == [",".join(kept).encode()]
+
+
 @pytest.mark.parametrize("path", ["a.b", "$.a", "$['a','b']", "$[1]x", "$[]", "$[1:2:3]"])
 def test_a_filter_of_another_form_is_refused(path: str) -> None:
     with pytest.raises(BadFilter, match="only the forms"):
@@ -402,12 +432,12 @@ def test_an_object_is_read_no_further_than_the_requests_under_way() -> None:
     consumed = []
     rows = (consumed.append(row) or b"%d\n" % row for row in range(1000))
     limits = Limits(at_once=2, payload_bytes=1 << 20, split=True, single=True)
-    written = transformed(
-        rows, Container("http://nowhere", 1, 0, {}), Processing(), limits, assemble_lines=True
-    )
-    assert next(written) == b"0\n"
-    assert len(consumed) <= 4
-    assert b"".join(written) == b"".join(b"%d\n" % row for row in range(1, 1000))
+    with ThreadPoolExecutor(2) as pool:
+        container = Container("http://nowhere", 1, 0, {})
+        written = transformed(rows, container, Processing(), limits, assemble_lines=True, pool=pool)
+        assert next(written) == b"0\n"
+        assert len(consumed) <= 4
+        assert b"".join(written) == b"".join(b"%d\n" % row for row in range(1, 1000))
 
 
 def test_a_join_of_media_types_that_have_no_rows_is_refused() -> None:

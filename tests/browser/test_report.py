@@ -213,7 +213,7 @@ def test_axe_finds_nothing_to_mend(show, name, scheme):
     assert found.violations_count == 0, found.generate_report()
 
 
-@pytest.mark.parametrize("name", [name for name in PLACES if name != "failed"])
+@pytest.mark.parametrize("name", [name for name in PLACES if name not in ("failed", "drift-broken")])
 def test_every_figure_says_what_it_shows(show, name):
     page, _ = show(name)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")

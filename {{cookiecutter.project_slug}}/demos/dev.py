@@ -69,6 +69,10 @@ class Dev:
         self.client("cloudwatch").put_metric_data(Namespace="MLPipeline", MetricData=[datum])
         self.say(f"{metric} = {violations} is published")
 
+    def read(self, key: str) -> Any:
+        """Content of a JSON object in the environment's bucket."""
+        return json.load(self.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"])
+
     def published(self) -> dict[str, int]:
         """Largest number of violations of each metric within the last hour, of those that were sent."""
         client, now = self.client("cloudwatch"), self.now()

@@ -60,7 +60,7 @@ def story(dev: Dev, told: Story) -> list[tuple[list[str], list[tuple[str, str]]]
     dev.command("deploy", "--env", "dev")
     dev.command("upload", "data/sample.csv", "--env", "dev")
     dev.command("start", "--env", "dev")
-    told.tell("execution", "a first model is trained", _outcome(dev.tell_executions()))
+    told.tell("execution", "A first model is trained", _outcome(dev.executions()))
     approve(1, told)
     found = []
     for number, world in enumerate(WEEKS, start=1):
@@ -72,7 +72,7 @@ def story(dev: Dev, told: Story) -> list[tuple[list[str], list[tuple[str, str]]]
 
 def approve(version: int, told: Story) -> None:
     told.dev.command("approve", str(version), "--env", "dev")
-    told.tell("approved", f"version {version} is approved", "it scores from now on", "good")
+    told.tell("approved", f"Version {version} is approved", "it scores from now on", "good")
 
 
 def week(number: int, world: World, told: Story) -> tuple[list[str], list[tuple[str, str]]]:
@@ -81,20 +81,20 @@ def week(number: int, world: World, told: Story) -> tuple[list[str], list[tuple[
     before_monday = (MONDAY - dev.now().weekday() - 1) % 7 or 7
     dev.advance(before_monday * DAY, f"week {number}")
     if world != WEEKS[max(number - 2, 0)]:
-        told.tell("shift", "the world changes", "less income, more debt, other reasons to approve", "bad")
+        told.tell("shift", "The world changes", "less income, more debt, other reasons to approve", "bad")
     period = f"{dev.now():%Y-%m-%d}"
     arrive(dev, period, applicants.applicants(ROWS, number, world, first=10_000 * number))
     dev.advance_to_schedule("score")
-    scored = dev.tell_executions("score")
-    metrics = dev.published()
-    told.tell("scored", f"{ROWS:,} rows of {period} scored", _outcome(scored), metrics=metrics)
+    scored = f"{_outcome(dev.executions('score'))}; {_found(dev.read(f'score/{period}/monitor/drift.json'))}"
+    told.tell("scored", f"{ROWS:,} rows of {period} scored", scored, metrics=dev.published())
     ringing = dev.alarms()
     if ringing:
-        told.tell("alarm", "alarms ring", ", ".join(ringing), "bad")
-    trained = dev.tell_executions()
-    if trained:
-        told.tell("execution", "the alarm has started a training", _outcome(trained), "good")
-    return ringing, trained
+        told.tell("alarm", "Alarms ring", ", ".join(ringing), "bad")
+    trained = dev.executions()
+    for arn in trained:
+        compared = _compared(dev.read(f"executions/{arn.rpartition('/')[2]}/evaluate/metrics.json"))
+        told.tell("execution", "The alarm has started a training", f"{_outcome(trained)}; {compared}", "good")
+    return ringing, list(trained.values())
 
 
 def arrive(dev: Dev, period: str, rows: list[dict[str, Any]]) -> None:
@@ -111,8 +111,21 @@ def arrive(dev: Dev, period: str, rows: list[dict[str, Any]]) -> None:
         s3.put_object(Bucket=bucket, Key=f"{folder}/_SUCCESS", Body=b"")
 
 
-def _outcome(executions: list[tuple[str, str]]) -> str:
-    return ", ".join(f"{status} (TriggerReason = {reason})" for reason, status in executions) or "nothing ran"
+def _outcome(executions: dict[str, tuple[str, str]]) -> str:
+    told = [f"{status} (TriggerReason = {reason})" for reason, status in executions.values()]
+    return ", ".join(told) or "nothing ran"
+
+
+def _found(drift: dict[str, Any]) -> str:
+    moved = [each["name"] for each in (*drift["features"], *drift["predictions"]) if each["violated"]]
+    return f"{drift['status']}{': ' if moved else ''}{', '.join(moved)}"
+
+
+def _compared(metrics: dict[str, Any]) -> str:
+    """The primary metric of the new model and of the champion, on the same rows of the newest period."""
+    name, champion = metrics["primary"], metrics["champion"]
+    own = f"{name} {metrics['test'][name]['value']:.3f} on the newest labelled rows"
+    return f"{own}, the champion {champion['test'][name]['value']:.3f}" if champion else own
 
 
 def expected(prefix: str, found: list[tuple[list[str], list[tuple[str, str]]]]) -> str | None:

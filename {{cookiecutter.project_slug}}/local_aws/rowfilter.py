@@ -47,6 +47,13 @@ def parse(path: str) -> Filter:
     raise BadFilter(f"{path!r} is not supported by the local AWS, only the forms $, $[0,-1] and $[1:4] are")
 
 
+@cache
+def _first_kept(path: str) -> int:
+    """The first column that the filter keeps, if it keeps all behind it; else 0."""
+    kept = parse(path)
+    return kept.first if not kept.positions and kept.last is None and (kept.first or 0) > 0 else 0
+
+
 def _from_start(row: list[str], position: int) -> int:
     return position + len(row) if position < 0 else position
 
@@ -100,16 +107,26 @@ class Processing:
     def changes_output(self) -> bool:
         return self.join or self.output_filter != "$"
 
-    def request_row(self, line: bytes) -> bytes:
-        """What of an input row is sent to the model."""
+    def request_rows(self, lines: list[bytes]) -> list[bytes]:
+        """What of input rows is sent to the model."""
         if self.input_filter == "$":
-            return line
-        return join_csv(parse(self.input_filter).of(split_csv(line)))
+            return lines
+        first = _first_kept(self.input_filter)
+        if not first or b'"' in b"".join(lines):
+            return [join_csv(parse(self.input_filter).of(split_csv(line))) for line in lines]
+        # What the line above would make of them, in a tenth of the time.
+        parts = [line.split(b",", first) for line in lines]
+        return [row[first] if len(row) > first else b"" for row in parts]
 
-    def output_row(self, line: bytes, prediction: bytes) -> bytes:
-        """What is written for an input row and its prediction."""
-        if (self.join, self.output_filter, self.accept) == (True, "$", CSV) and b'"' not in line + prediction:
-            return line + b"," + prediction  # what the parts below would make of them, in a tenth of the time
+    def output_rows(self, lines: list[bytes], predictions: list[bytes]) -> list[bytes]:
+        """What is written for input rows and their predictions."""
+        pairs = zip(lines, predictions, strict=True)
+        plain = (self.join, self.output_filter, self.accept) == (True, "$", CSV)
+        if plain and b'"' not in b"".join(lines) + b"".join(predictions):
+            return [line + b"," + made for line, made in pairs]  # as below, in a tenth of the time
+        return [self._output_row(line, made) for line, made in pairs]
+
+    def _output_row(self, line: bytes, prediction: bytes) -> bytes:
         row = split_csv(prediction)
         if self.join:
             row = split_csv(line) + row

@@ -8,8 +8,10 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
@@ -34,6 +36,7 @@ LOG_SECONDS = 0.5
 GRACE_SECONDS = 3.0
 MAX_REASON = 1024
 MAX_PRODUCT_MB = 100
+OBJECTS = 4  # at a time
 NO_SPLIT = "None"
 
 
@@ -316,29 +319,45 @@ class Job:
             raise JobFailed(f"AlgorithmError: {error}") from None
 
     def _transform(self, keys: list[str], endpoint: Endpoint, limits: Limits) -> None:
-        failures = []
-        for key in keys:
-            self._raise_stopped()
+        """Several objects are under way, so that many small ones do not wait for each other."""
+        with ThreadPoolExecutor(limits.at_once) as requests, ThreadPoolExecutor(OBJECTS) as objects:
+            work = partial(self._problem, endpoint=endpoint, limits=limits, requests=requests)
             try:
-                self._transform_object(key, endpoint, limits)
-            except (BadObject, gzip.BadGzipFile, EOFError, zlib.error) as error:
-                self._raise_stopped()
-                failures.append(f"{key}: {error}")
-                self._log(f"[local AWS] {failures[-1]}")
+                problems = list(objects.map(work, range(len(keys)), keys))
+            finally:
+                objects.shutdown(cancel_futures=True)
+                self._raise_stopped()  # whatever a container said that was killed
+        failures = [problem for problem in problems if problem]
         if failures:
             rest = f" ({len(failures)} of {len(keys)} objects failed)" if len(keys) > 1 else ""
             raise JobFailed(f"AlgorithmError: {failures[0][: MAX_REASON - 100]}{rest}")
 
-    def _transform_object(self, key: str, endpoint: Endpoint, limits: Limits) -> None:
+    def _problem(
+        self, number: int, key: str, endpoint: Endpoint, limits: Limits, requests: ThreadPoolExecutor
+    ) -> str | None:
+        """Why the object has no output, if it has none."""
+        self._raise_stopped()
+        folder = self.root / "tmp" / str(number)
+        try:
+            self._transform_object(folder, key, endpoint, limits, requests)
+        except (BadObject, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            self._raise_stopped()
+            self._log(f"[local AWS] {key}: {error}")
+            return f"{key}: {error}"
+        shutil.rmtree(folder)
+        return None
+
+    def _transform_object(
+        self, folder: Path, key: str, endpoint: Endpoint, limits: Limits, requests: ThreadPoolExecutor
+    ) -> None:
         """Writes the object's output to S3, once all of it is there."""
         bucket, prefix = split_uri(self.uri)
-        source = download(self.s3, bucket, key, self.root / "tmp" / "object")
-        target = self.root / "tmp" / "object.out"
+        source, target = download(self.s3, bucket, key, folder / "object"), folder / "object.out"
         output = self.record["TransformOutput"]
         opened = gzip.open if self.source.get("CompressionType") == "Gzip" else open
         lines = output.get("AssembleWith") == "Line"
         with opened(source, "rb") as rows, target.open("wb") as file:
-            file.writelines(transformed(rows, endpoint, self.processing, limits, lines))
+            file.writelines(transformed(rows, endpoint, self.processing, limits, lines, requests))
         upload(self.s3, target, f"{output['S3OutputPath'].rstrip('/')}/{name_below(prefix, key)}.out")
 
     def _log(self, line: str) -> None:

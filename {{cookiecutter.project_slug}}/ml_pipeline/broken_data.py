@@ -37,11 +37,12 @@ def message(found: list[Violation], uri: str, version: int, settings: Settings) 
     """Columns and values, and the two ways out of it."""
     told = "; ".join(f"column {each['feature_name']}: {each['description']}" for each in found[:TOLD])
     more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
+    end = "" if told.endswith("?") and not more else "."
     where = "" if settings.env == "local" else f" --env {settings.env}"
     return (
         f"{uri}: these data look broken beside those of the approved {settings.prefix} version {version}: "
-        f"{told}{more}. Mend the data; or, if they are meant to be so from now on, reject that version and "
-        f"start again: python -m ml_pipeline reject {version}{where}"
+        f"{told}{more}{end} Mend the data; or, if they are meant to be so from now on, reject that version "
+        f"and start again: python -m ml_pipeline reject {version}{where}"
     )
 
 

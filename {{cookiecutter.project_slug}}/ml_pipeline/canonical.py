@@ -114,20 +114,34 @@ def _read(source: Path, table: layout.Layout, made: Converted, wanted: Wanted) -
 
 
 def _column(batch: pa.RecordBatch, name: str, feature: Feature | None, wanted: Wanted) -> pa.Array:
-    """Cells of one column: double or canonical text, null for missing. Raises RowError."""
+    """Cells of one column: numbers or canonical text, null for missing. Raises RowError."""
     if name not in batch.schema.names:
         return pa.nulls(batch.num_rows, pa.string())
     given = batch.column(name)
     if isinstance(feature, Category) and pa.types.is_boolean(given.type):
         given = _spelled(given, feature.categories)
-    number = isinstance(feature, Number)
-    reader = cells.Reader(name, wanted.spec.missing, "number" if number else "category")
-    reader.add(given)
-    column = reader.chunks.pop()
-    if not number:
-        return column.dictionary_decode()
+    if isinstance(feature, Number):
+        return _numbers(given, feature, wanted.spec.missing)
+    return _read_cells(given, name, wanted.spec.missing, "category").dictionary_decode()
+
+
+def _numbers(given: pa.Array, feature: Number, missing: tuple[str, ...]) -> pa.Array:
+    """Numbers as they are written, where every reader takes them so; else as double."""
+    try:
+        plain = given.cast(pa.float64()) if pa.types.is_string(given.type) else None
+    except pa.ArrowInvalid:
+        plain = None
+    column = _read_cells(given if plain is None else plain, feature.name, missing, "number")
     _refuse_too_large(column, feature)
-    return column
+    if plain is None:
+        return column
+    return given if column.null_count == given.null_count else pc.if_else(column.is_valid(), given, None)
+
+
+def _read_cells(given: pa.Array, name: str, missing: tuple[str, ...], kind: cells.Kind) -> pa.Array:
+    reader = cells.Reader(name, missing, kind)
+    reader.add(given)
+    return reader.chunks.pop()
 
 
 def _spelled(cells: pa.BooleanArray, categories: tuple[str, ...]) -> pa.Array:
@@ -175,7 +189,7 @@ def _check_ids(columns: dict[str, pa.Array], made: Converted, broken: set[str], 
             )
             made.break_with(f"{problem}; give the row its id", "completeness_check", (name,))
     if ids and not made.violations:
-        made.hashes.append(splits.row_hashes(pa.table({name: columns[name] for name in ids}), 0))
+        made.hashes.append(id_hashes([columns[name] for name in ids]))
 
 
 def _told(error: RowError, made: Converted) -> str:
@@ -192,14 +206,37 @@ def _add_places(
     """Adds where the rows stand whose ids have one of the hashes."""
     row = 0
     for part in _ids(made.path, len(ids)):
-        found = np.isin(splits.row_hashes(part.rename_columns(list(ids)), 0), hashes)
+        found = np.isin(id_hashes(part.columns), hashes)
         for place in np.flatnonzero(found).tolist():
             cells = tuple(part.column(column)[place].as_py() for column in range(len(ids)))
             places.setdefault(cells, []).append(f"{made.uri.rpartition('/')[2]} row {row + place + 1:,}")
         row += part.num_rows
 
 
-def _ids(path: Path, columns: int) -> Iterator[pa.Table]:
+def id_hashes(columns: list[pa.Array]) -> np.ndarray:
+    """uint64, shape (n,): of each row's texts, none of which is missing."""
+    hashes = np.zeros(len(columns[0]), np.uint64)
+    for texts in columns:
+        _add_hashes(hashes, texts)
+    return hashes
+
+
+def _add_hashes(hashes: np.ndarray, texts: pa.StringArray) -> None:
+    """Stirs the texts of a column into their rows' hashes, all of one length at a time, by 8 bytes."""
+    _, offsets, content = texts.buffers()
+    starts = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    lengths, letters = np.diff(starts), np.frombuffer(content, np.uint8)
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        padded = np.zeros((len(rows), 8 * -(-length // 8)), np.uint8)
+        padded[:, :length] = letters[starts[rows][:, None] + np.arange(length)]
+        mixed = splits.scrambled(hashes[rows] + np.uint64(length))
+        for word in padded.view(np.uint64).T:
+            mixed = splits.scrambled(mixed ^ word)
+        hashes[rows] = mixed
+
+
+def _ids(path: Path, columns: int) -> Iterator[pa.RecordBatch]:
     """The first columns of a CSV that converted has written."""
     reading = pyarrow.csv.ReadOptions(autogenerate_column_names=True)
     names = [f"f{place}" for place in range(columns)]
@@ -207,5 +244,4 @@ def _ids(path: Path, columns: int) -> Iterator[pa.Table]:
         column_types=dict.fromkeys(names, pa.string()), include_columns=names
     )
     with pyarrow.csv.open_csv(path, reading, convert_options=converting) as rows:
-        for batch in rows:
-            yield pa.Table.from_batches([batch])
+        yield from rows

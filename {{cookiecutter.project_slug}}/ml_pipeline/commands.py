@@ -91,7 +91,10 @@ def _score(chosen: Namespace) -> int:
     wanted = settings.load("local")
     from ml_pipeline import delivery, periods, score, source
 
-    period = periods.checked(chosen.period or f"{datetime.now(UTC):%Y-%m-%d}")
+    now = datetime.now(UTC)
+    period = periods.checked(chosen.period or f"{now:%Y-%m-%d}")
+    if period > f"{now + periods.SKEW:%Y-%m-%d}":
+        raise InputError(f"--period {period} is in the future: it is the day that the rows are of")
     data, truth = delivery.files(chosen.data), source.local_file(chosen.truth) if chosen.truth else None
     if truth:
         delivery.check_truth(truth, wanted.data)

@@ -16,6 +16,7 @@ SECTIONS = {
     "regression": "regression",
 }
 ERRORS = {"false_positive_rate", "false_negative_rate", "mae", "mse", "rmse"}  # worse when greater
+COMPARISONS = "LessThanThreshold", "GreaterThanThreshold"
 MIN_ROWS = 200  # Model Monitor gives no standard deviation below
 F_BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
 
@@ -76,7 +77,7 @@ def constraints(statistics: Mapping[str, Any]) -> dict[str, Any]:
 
 def worse(metric: str) -> str:
     """The comparison with a bound that a metric must not meet."""
-    return "GreaterThanThreshold" if metric in ERRORS else "LessThanThreshold"
+    return COMPARISONS[metric in ERRORS]
 
 
 def _values(problem: str, found: Predictions, classes: tuple[str, ...]) -> Callable[[np.ndarray], Values]:

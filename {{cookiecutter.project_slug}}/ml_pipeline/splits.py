@@ -45,8 +45,8 @@ def row_hashes(table: pa.Table, seed: int) -> np.ndarray:
     """uint64, shape (n,): equal for rows equal in all columns, whatever the columns' order."""
     total = np.zeros(table.num_rows, np.uint64)
     for name in table.column_names:
-        _add_scrambled(total, table[name], _digest(f"{seed}/{name}"))
-    return _scrambled(total)
+        _addscrambled(total, table[name], _digest(f"{seed}/{name}"))
+    return scrambled(total)
 
 
 def sizes(places: np.ndarray) -> dict[str, int]:
@@ -115,7 +115,7 @@ def _times(column: pa.ChunkedArray, name: str) -> np.ndarray:
 def _key_hashes(column: pa.ChunkedArray, split: Split) -> np.ndarray:
     _refuse_missing(column, split.key, "key")
     hashes = np.zeros(len(column), np.uint64)
-    _add_scrambled(hashes, column, _digest(f"{split.seed}/{split.key}"))
+    _addscrambled(hashes, column, _digest(f"{split.seed}/{split.key}"))
     return hashes
 
 
@@ -127,7 +127,7 @@ def _refuse_missing(column: pa.ChunkedArray, name: str, setting: str) -> None:
         )
 
 
-def _add_scrambled(total: np.ndarray, column: pa.ChunkedArray, salt: np.uint64) -> None:
+def _addscrambled(total: np.ndarray, column: pa.ChunkedArray, salt: np.uint64) -> None:
     """Adds the hash of each cell to its row's total."""
     row, digests = 0, None
     for chunk in column.chunks:
@@ -139,7 +139,7 @@ def _add_scrambled(total: np.ndarray, column: pa.ChunkedArray, salt: np.uint64) 
             hashes = _number_hashes(chunk)
         else:
             hashes = _digests(chunk)[:-1]
-        total[row : row + len(chunk)] += _scrambled(hashes ^ salt)
+        total[row : row + len(chunk)] += scrambled(hashes ^ salt)
         row += len(chunk)
 
 
@@ -147,7 +147,7 @@ def _number_hashes(numbers: pa.Array) -> np.ndarray:
     """uint64, shape (n,): of the number's bits; 0.0 = -0.0, all missing alike."""
     values = numbers.to_numpy(zero_copy_only=False) + 0.0
     values[np.isnan(values)] = np.nan
-    return _scrambled(values.view(np.uint64))
+    return scrambled(values.view(np.uint64))
 
 
 def _digests(texts: pa.Array) -> np.ndarray:
@@ -161,7 +161,7 @@ def _digest(text: str) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
 
 
-def _scrambled(values: np.ndarray) -> np.ndarray:
+def scrambled(values: np.ndarray) -> np.ndarray:
     """A bijection of uint64 that spreads every bit. Source: SplitMix64 (Steele, Lea, Flood 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -90,7 +90,7 @@ def upper(rate: float, trials: int) -> int:
 # Tails
 
 
-@pytest.mark.parametrize(("count", "rows", "batch"), [(0, 500, 50), (3, 500, 80), (200, 400, 3000)])
+@pytest.mark.parametrize(("count", "rows", "batch"), [(0, 500, 50), (3, 500, 80), (9, 50, 100_000)])
 def test_the_greatest_number_is_that_of_scipys_beta_binomial(count: int, rows: int, batch: int) -> None:
     theirs = stats.betabinom(batch, count + 1, rows - count)
     for rate in (0.05, 1e-3, 1e-5):
@@ -405,6 +405,15 @@ def test_a_model_that_turns_against_a_group_rings_for_it() -> None:
     found = violated(document, applicants(2000, generator, against=1.4))
     assert ("sex", "f", "DPPL") in found and not {("sex", "f", "DPL"), ("sex", "f", "CI")} & found
     assert {facet for facet, _, _ in found} == {"sex"}
+
+
+def test_a_world_without_exceptions_still_has_a_deviation() -> None:
+    women = np.arange(400) % 4 == 0
+    sex = Facet("sex", np.where(women, "f", "m").astype(object), (("f",),))
+    tables = [Table(Outcomes(~women, ~women, "yes"), sex, "", pd.DataFrame(index=range(400)))]
+    (group,) = bias_of(tables, 0.01, 1)["facets"]
+    assert group["metrics"]["DPPL"]["value"] == 1.0
+    assert 0.1 < group["metrics"]["DPPL"]["deviation"] < 1
 
 
 def test_a_group_of_few_rows_is_not_judged() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from ml_pipeline import report
 from ml_pipeline.errors import InputError
-from ml_pipeline.report import drift, shapes, timeline
+from ml_pipeline.report import blocks, drift, render, shapes, timeline
 from ml_pipeline.report.markup import Html, element
 from ml_pipeline.report.words import brief, ordinal
 
@@ -179,7 +179,11 @@ CASES = {
     ),
     "unit": (documents.broken(), "Ask who delivers income. What has changed", "Drift, and quality"),
     "meant": (documents.broken(), "python -m ml_pipeline reject 3", "Retraining"),
-    "category": (documents.drifted(), "New categories in region. The model has never", "No feature has"),
+    "category": (
+        documents.drifted(),
+        "New categories in region. The model has never",
+        "Predictions drifted though",
+    ),
     "dropped": (documents.drifted(), "Quality dropped (ROC AUC and log loss).", "quality holds"),
     "retraining": (documents.drifted(), "one that rings starts a training", "Only"),
     "holds": (documents.drifted(quality=documents.quality()), "Drift, and quality holds.", "Quality dropped"),
@@ -302,7 +306,11 @@ def test_a_wide_and_long_period_makes_a_page_below_a_megabyte():
         documents.drifted(features=made, violations=[documents.violation("x", "y", "z")] * 5000)
     )
     assert len(text.encode()) < 1_000_000
-    assert " and 1,495 more. Together" in text and "1,495 more features, 40 of them drawn" in text
+    assert (
+        " and 1,495 more. Together" in text
+        and "500 more are in drift.json" in text
+        and "1,495 more features, 40 of them drawn" in text
+    )
 
 
 def test_the_page_takes_nothing_that_the_image_of_the_steps_has_not():
@@ -370,6 +378,7 @@ def test_bins_are_drawn_at_their_shares():
 def test_categories_are_drawn_in_proportion_the_rare_ones_together():
     text = shapes.categories(["a", "b"], [0.8, 0.2], [0.4, 0.6], False)
     widths = [float(width) for width in re.findall(r'width="([\d.]+)"', text)]
+    assert widths[0] == shapes.WIDTH - shapes.SHARES
     assert [width / widths[0] for width in widths] == pytest.approx([1, 0.5, 0.25, 0.75], abs=0.01)
     shares = {f"c{place:02}": (0.05, 0.05) for place in range(20)}
     told = page(documents.document(features=[documents.category("many", shares)])).text
@@ -388,6 +397,12 @@ def test_texts_and_attributes_are_escaped_and_markup_is_not():
     assert inner == "<b>&lt;&amp;</b>" and isinstance(inner, Html)
     made = element("p", inner, None, [" ", "x"], class_='"<', aria_label=None, hidden=True)
     assert made == '<p class="&quot;&lt;" hidden><b>&lt;&amp;</b> \nx</p>'
+
+
+def test_numbers_for_a_script_cannot_end_it():
+    figure, table = blocks.Figure("", "", "", ""), blocks.Table("", [], [])
+    made = blocks.Costs(figure, table, {"ratios": [1.0], "names": "</script>"})
+    assert render.drawn([made], 3).count("</script>") == 1
 
 
 def test_the_timeline_tells_the_weeks_in_order_and_counts_what_happened():

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import boto3
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -394,7 +395,7 @@ def test_parquets_own_types_become_the_words_of_the_training_data(scored):
 def test_a_cell_with_a_comma_a_quote_or_a_line_break_stays_one_cell_of_one_line(scored):
     rows = 'id,age,plan\nA1,30,"gold,\nold"\nA2,31,"say ""x"""\n'
     _, written = scored({"a.csv": rows})
-    assert written == {"2027-02-01/a.csv": '"A1",30,"gold, old"\n"A2",31,"say ""x"""\n'}
+    assert written == {"2027-02-01/a.csv": '"A1","30","gold, old"\n"A2","31","say ""x"""\n'}
 
 
 def test_objects_of_one_name_stay_apart_and_folders_are_kept(scored):
@@ -586,8 +587,17 @@ def test_ids_of_two_columns_are_only_told_when_both_recur(scored):
     assert "'A1', '2' in a.csv row 2 and a.csv row 4" in entry["broken"][0]["description"]
 
 
+def test_texts_that_differ_in_a_byte_or_a_length_differ_in_their_hashes():
+    texts = ["", "a", "b", "a\0", "aaaaaaaa", "aaaaaaaaa", "é", "\0" * 8, "\0" * 9, "x" * 70, "x" * 69 + "y"]
+    one = canonical.id_hashes([pa.array(texts)])
+    assert len(set(one.tolist())) == len(texts)
+    assert (canonical.id_hashes([pa.array(["left out", *texts]).slice(1)]) == one).all()
+    two = canonical.id_hashes([pa.array(["a", "b", "ab"]), pa.array(["b", "a", ""])])
+    assert len(set(two.tolist())) == 3
+
+
 def test_ids_that_only_share_a_hash_are_no_violation(scored, monkeypatch):
-    monkeypatch.setattr(canonical.splits, "row_hashes", lambda table, seed: canonical.np.zeros(len(table)))
+    monkeypatch.setattr(canonical, "id_hashes", lambda columns: np.zeros(len(columns[0]), np.uint64))
     assert scored({"a.csv": ROWS})[0]["state"] == "ready"
 
 

@@ -17,7 +17,7 @@ from ml_pipeline import bias_metrics, ingest, model_quality, storage
 from ml_pipeline.bias_metrics import Sample
 from ml_pipeline.dialect import DataError
 from ml_pipeline.metrics import Predictions, trivial_predictions
-from ml_pipeline.monitoring import groups, truth
+from ml_pipeline.monitoring import cloudwatch, groups, truth
 from ml_pipeline.monitoring.groups import Tally
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps.process import prepare, reading
@@ -84,6 +84,27 @@ def test_late_labels_are_counted_once_when_they_come(world: Callable[..., World]
     assert made.drift(NEXT)["quality"] is None
     again = made.score({}, "eeeeeeeeeeee")
     assert again["violations"] == {"DataBroken": 0} and again["drift_uris"] == []
+
+
+def test_labels_whose_count_was_not_sent_are_counted_once_more_and_not_twice(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, rows = world(), applicants(600, 7)
+    rows["approved"] = rows["approved"].to_numpy()[::-1]
+    made.score({PERIOD: rows}, "cccccccccccc")
+    made.truth(PERIOD, rows)
+
+    def fails(*given: object) -> None:
+        raise OSError("the network is gone")
+
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="network"):
+        broken.setattr(cloudwatch, "send", fails)
+        made.score({}, "dddddddddddd")
+    first = made.drift(PERIOD)
+    result = made.score({}, "eeeeeeeeeeee")
+    assert made.drift(PERIOD) == first and first["metrics"]["QualityDrop"] > 0
+    late = sum(metric["violated"] for metric in first["quality"]["metrics"].values())
+    assert result["violations"]["QualityDrop"] == late == first["metrics"]["QualityDrop"]
 
 
 def test_labels_without_a_mark_are_not_complete(world: Callable[..., World]) -> None:
@@ -218,8 +239,6 @@ def test_training_data_that_are_there_are_left(world: Callable[..., World]) -> N
 def test_training_data_are_there_before_an_alarm_can_ring(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ml_pipeline.monitoring import cloudwatch
-
     made, rows, seen = world(), applicants(600, 7), []
     made.truth(PERIOD, rows)
     monkeypatch.setattr(
@@ -252,10 +271,9 @@ def test_bias_without_labels_is_that_of_all_scored_rows(world: Callable[..., Wor
         if entry["group"] == "female"
         for name, metric in entry["metrics"].items()
     }
-    assert set(values) == {"CI", "DPPL", "DI", "CDDPL"}
+    assert set(values) == {"CI", "DPPL", "CDDPL"}
     assert values["CI"] == pytest.approx(bias_metrics.ci(member))
     assert values["DPPL"] == pytest.approx(bias_metrics.dpl(predicted, member))
-    assert values["DI"] == pytest.approx(bias_metrics.di(predicted, member))
     assert values["CDDPL"] == pytest.approx(bias_metrics.cdd(predicted, member, rows["region"].to_numpy()))
 
 
@@ -305,6 +323,7 @@ def test_a_tally_of_blocks_is_that_of_the_whole() -> None:
         parts.add(member[rows], positive[rows], (["abc"[name] for name in names], places))
     assert whole.metrics(True) == parts.metrics(True)
     assert whole.metrics(True)["CDDPL"] == pytest.approx(bias_metrics.cdd(positive, member, group))
+    assert whole.metrics(True)["DI"] == pytest.approx(bias_metrics.di(positive, member))
     assert whole.metrics(False)["CDDPL"] is None
 
 

@@ -103,12 +103,37 @@ def with_labels(
         package.thresholds["evaluate"]["quality"], _values(found, statistics, package), found.rows
     )
     bias = _bias_with_labels(analysis, found.rows, package, settings) if analysis else []
-    document = document | {
+    document = _without_labels(document)
+    document |= {
         "quality": {"rows": found.rows, "unmatched": found.unmatched, "metrics": quality},
         "bias": _merged(document["bias"], bias),
     }
     told = {"QualityDrop": violations.of_quality(quality)}
     return _with_violations(document, told | ({"BiasDrift": violations.of_bias(bias)} if analysis else {}))
+
+
+def _without_labels(document: Document) -> Document:
+    """The document before labels came: an attempt to count them may have failed after it was written."""
+    metrics = {name: count for name, count in document["metrics"].items() if name != "QualityDrop"}
+    left = [each for each in document["violations"] if not violations.needs_labels(each)]
+    if "BiasDrift" in metrics:
+        metrics["BiasDrift"] = sum(map(violations.is_of_bias, left))
+    return document | {"metrics": metrics, "violations": left, "bias": _at_scoring(document["bias"])}
+
+
+def _at_scoring(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of `bias` with the metrics that need no labels alone."""
+    kept = [
+        {**each, "metrics": {name: one for name, one in each["metrics"].items() if name in WITHOUT_LABELS}}
+        for each in entries
+    ]
+    return [each for each in kept if each["metrics"]]
+
+
+def of_labels(document: Document, metric: str) -> int:
+    """Violations of a roll-up that were only found when labels had come."""
+    found = filter(violations.needs_labels, document["violations"])
+    return sum(violations.is_of_bias(each) == (metric == "BiasDrift") for each in found)
 
 
 def with_history(document: Document, earlier: Iterable[Mapping[str, Any]]) -> Document:

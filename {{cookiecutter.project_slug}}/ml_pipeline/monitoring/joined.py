@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,23 +40,9 @@ class Joined:
         return len(self.predictions.label)
 
 
-def join(blocks: Iterable[pa.RecordBatch], labels: Truth, package: Package, settings: Settings) -> Joined:
-    """Raises DataError when no label belongs to a row, or one to more than one."""
-    joining = _Joining(labels, package, settings)
-    for block in blocks:
-        joining.add(block)
-    return joining.ended()
+class Joining:
+    """Takes the scored rows in blocks, and holds of those with a label what quality and bias are of."""
 
-
-def wanted(package: Package, settings: Settings) -> list[str]:
-    """Keys of the columns that are joined: features only where FT needs them."""
-    names = list(package.layout.types)
-    if package.groups(settings.data):
-        return names
-    return [name for name in names if not name.startswith("feature")]
-
-
-class _Joining:
     def __init__(self, labels: Truth, package: Package, settings: Settings) -> None:
         self._truth, self._package, self._settings = labels, package, settings
         self._groups = package.groups(settings.data)
@@ -67,19 +53,21 @@ class _Joining:
         self._within: list[np.ndarray] = []
         self._drawn = Reservoir(settings.bias.ft_rows, (settings.bias.seed, measure.DRAWN))
 
-    def add(self, block: pa.RecordBatch) -> None:
+    def add(self, block: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The rows that have a label, and the labels. Raises DataError for a label of more than one row."""
         keys = truth.key_texts(truth.ids_of(block, self._package.ids))
         places = self._truth.places(keys)
         np.add.at(self._times, places[places >= 0], 1)
         self._refuse_twice(places, keys)
-        matched = block.filter(pa.array(places >= 0))
-        if not matched.num_rows:
-            return
-        self._parts.append(_predictions(matched, self._truth.labels[places[places >= 0]], self._package))
-        if self._groups:
-            self._add_groups(matched)
+        matched, label = block.filter(pa.array(places >= 0)), self._truth.labels[places[places >= 0]]
+        if len(label):
+            self._parts.append(_predictions(matched, label, self._package))
+            if self._groups:
+                self._add_groups(matched)
+        return matched, label
 
     def ended(self) -> Joined:
+        """Raises DataError when no label belongs to a row."""
         if not self._parts:
             raise DataError(
                 f"none of its {len(self._times):,} labels belongs to a scored row; are they of "

@@ -9,9 +9,12 @@ import pyarrow as pa
 
 from ml_pipeline import periods, storage
 from ml_pipeline.dialect import DataError
-from ml_pipeline.monitoring import document, joined, publishing, results, served, truth
+from ml_pipeline.monitoring import document, joined, results, served, truth
 from ml_pipeline.monitoring.document import Document
-from ml_pipeline.monitoring.models import Models, Scorer
+from ml_pipeline.monitoring.joined import Joining
+from ml_pipeline.monitoring.models import Models
+from ml_pipeline.monitoring.package import Package
+from ml_pipeline.monitoring.publishing import TrainingData
 from ml_pipeline.settings import Settings
 
 MARK = "quality"  # folder below monitor/; its _SUCCESS tells that the period's labels are counted
@@ -80,15 +83,15 @@ def _join(
         return
     folder = periods.folder(period, settings, "truth")
     labels = truth.read(folder, package.spec, package.ids, settings.data.missing)
-    found = joined.join(
-        _blocks(scored["rows_uri"], scorer, joined.wanted(package, settings)), labels, package, settings
-    )
-    statistics = joined.quality(found, package, settings)
-    analysis = joined.analysis(found, scorer.model, package, settings) if package.bias else None
-    made = document.with_labels(known, found, statistics, analysis, package, settings)
-    training = publishing.training_data(
-        period, _blocks(scored["rows_uri"], scorer, _raw(scorer)), labels, package, settings
-    )
+    joining = Joining(labels, package, settings)
+    with TrainingData(period, package, settings) as training:
+        for block in _blocks(scored["rows_uri"], package):
+            training.add(*joining.add(block))
+        found = joining.ended()
+        statistics = joined.quality(found, package, settings)
+        analysis = joined.analysis(found, scorer.model, package, settings) if package.bias else None
+        made = document.with_labels(known, found, statistics, analysis, package, settings)
+        told = training.publish()
     quality = results.uri(period, settings, MARK)
     storage.write_json(f"{quality}/model_quality_statistics.json", statistics)
     if analysis:
@@ -96,18 +99,13 @@ def _join(
     results.write(made, settings)
     labelled.documents.append(made)
     measured = ("QualityDrop", "BiasDrift") if analysis else ("QualityDrop",)
-    labelled.counts.append({name: made["metrics"][name] - known["metrics"].get(name, 0) for name in measured})
-    labelled.told.append(_told(period, found, labels, training))
+    labelled.counts.append({name: document.of_labels(made, name) for name in measured})
+    labelled.told.append(_told(period, found, labels, told))
 
 
-def _blocks(rows_uri: str, scorer: Scorer, wanted: list[str]) -> Iterator[pa.RecordBatch]:
+def _blocks(rows_uri: str, package: Package) -> Iterator[pa.RecordBatch]:
     for uri in served.objects(rows_uri):
-        yield from served.blocks(uri, scorer.package.layout, wanted)
-
-
-def _raw(scorer: Scorer) -> list[str]:
-    """Keys of the columns that were scored."""
-    return [name for name in scorer.package.layout.types if not name.startswith("output")]
+        yield from served.blocks(uri, package.layout)
 
 
 def _told(period: str, found: joined.Joined, labels: truth.Truth, training: str) -> str:

@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml_pipeline import checks, periods, storage
-from ml_pipeline.monitoring import served, truth
+from ml_pipeline.monitoring import served
 from ml_pipeline.monitoring.package import Package
-from ml_pipeline.monitoring.truth import Truth
 from ml_pipeline.settings import Settings
 
 
@@ -55,34 +54,51 @@ def clear(folder_uri: str) -> None:
         storage.delete(uri)
 
 
-def training_data(
-    period: str, blocks: Iterable[pa.RecordBatch], labels: Truth, package: Package, settings: Settings
-) -> str:
-    """Writes `raw/<period>/data.parquet`, the scored rows that have a label; returns what is to be told.
+class TrainingData:
+    """`raw/<period>/data.parquet`: scored rows that have a label, written as they come, published as a whole.
 
-    Columns as they were scored: texts, or numbers as double; an earlier complete `raw/<period>/` is left.
-    Raises DataError when the training pipeline would lack a column.
+    Columns as they were scored, texts or double. A complete `raw/<period>/` is left as it is.
     """
-    folder = periods.folder(period, settings)
-    if periods.is_complete(period, settings):
-        return f"raw/{period} is there already and left as it is"
-    columns = {served.key("passed", name): name for name in package.layout.passed}
-    columns |= {served.key("feature", name): name for name in package.spec.names}
-    names = [*columns.values(), package.spec.target.name]
-    checks.check_columns(names, settings.data, settings.split, f"score/{period}/input")
-    with tempfile.TemporaryDirectory() as scratch:
-        path, rows = Path(scratch, "data.parquet"), 0
-        with pyarrow.parquet.ParquetWriter(path, _schema(columns, package)) as writer:
-            for block in blocks:
-                places = labels.places(truth.key_texts(truth.ids_of(block, package.ids)))
-                found = places >= 0
-                kept = block.select(list(columns)).filter(pa.array(found))
-                label = _decoded(labels.labels[places[found]], package)
-                writer.write_table(pa.table([*kept.columns, label], schema=writer.schema))
-                rows += len(label)
-        storage.upload(path, f"{folder}/data.parquet")
-    storage.mark_success(folder)
-    return f"raw/{period} holds {rows:,} labelled rows"
+
+    def __init__(self, period: str, package: Package, settings: Settings) -> None:
+        """Raises DataError when the training pipeline would lack a column."""
+        self._period, self._package = period, package
+        self._folder = periods.folder(period, settings)
+        self._is_there = periods.is_complete(period, settings)
+        columns = {served.key("passed", name): name for name in package.layout.passed}
+        self._columns = columns | {served.key("feature", name): name for name in package.spec.names}
+        self._rows = 0
+        if not self._is_there:
+            names = [*self._columns.values(), package.spec.target.name]
+            checks.check_columns(names, settings.data, settings.split, f"score/{period}/input")
+
+    def __enter__(self) -> TrainingData:
+        self._scratch = tempfile.TemporaryDirectory()
+        schema = _schema(self._columns, self._package)
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
+        self._path = Path(self._scratch.name, "data.parquet")
+        self._writer = pyarrow.parquet.ParquetWriter(self._path, schema, use_dictionary=texts)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._writer.close()
+        self._scratch.cleanup()
+
+    def add(self, rows: pa.RecordBatch, labels: np.ndarray) -> None:
+        """rows: of a block. labels: theirs, as FeatureSpec encodes them."""
+        if not self._is_there and len(labels):
+            columns = [*rows.select(list(self._columns)).columns, _decoded(labels, self._package)]
+            self._writer.write_table(pa.table(columns, schema=self._writer.schema))
+            self._rows += len(labels)
+
+    def publish(self) -> str:
+        """Uploads the file, and then its mark; returns what is to be told."""
+        if self._is_there:
+            return f"raw/{self._period} is there already and left as it is"
+        self._writer.close()
+        storage.upload(self._path, f"{self._folder}/data.parquet")
+        storage.mark_success(self._folder)
+        return f"raw/{self._period} holds {self._rows:,} labelled rows"
 
 
 def _schema(columns: dict[str, str], package: Package) -> pa.Schema:

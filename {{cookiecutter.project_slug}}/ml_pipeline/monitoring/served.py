@@ -64,15 +64,14 @@ def objects(period_uri: str) -> list[str]:
     return found
 
 
-def blocks(uri: str, layout: Layout, wanted: Iterable[str] = ()) -> Iterator[pa.RecordBatch]:
-    """The rows of one object, BLOCK_ROWS at a time. wanted: keys of the columns to read, () for all.
+def blocks(uri: str, layout: Layout) -> Iterator[pa.RecordBatch]:
+    """The rows of one object, BLOCK_ROWS at a time.
 
     Raises ValueError for an object that is not what batch transform makes of such rows.
     """
     reading = pyarrow.csv.ReadOptions(block_size=READ_BYTES, column_names=list(layout.types))
     converting = pyarrow.csv.ConvertOptions(
         column_types=layout.types,
-        include_columns=list(wanted),
         null_values=[""],
         strings_can_be_null=True,
     )

@@ -40,7 +40,9 @@ class Truth:
     def places(self, keys: pa.Array) -> np.ndarray:
         """Place in labels of each row, -1 for a row without a label. keys: texts of `key_texts`."""
         hashes, absent = _hashes(keys), keys.is_null().to_numpy(zero_copy_only=False)
-        found = np.minimum(np.searchsorted(self.keys, hashes), len(self.keys) - 1)
+        order = np.argsort(hashes)  # looking up in order stays in the processor's cache
+        found = np.empty(len(hashes), np.int64)
+        found[order] = np.minimum(np.searchsorted(self.keys, hashes[order]), len(self.keys) - 1)
         return np.where((self.keys[found] == hashes) & ~absent, found, -1)
 
 
@@ -50,7 +52,10 @@ def read(folder_uri: str, spec: FeatureSpec, ids: tuple[str, ...], missing: tupl
     if not names:
         raise DataError(f"{folder_uri}: no object with labels; bring one, or delete the folder's _SUCCESS")
     tables = [_table(uri, spec, ids, missing) for uri in names]
-    keys, labels = (pa.chunked_array([table[name] for table in tables]) for name in ("key", "label"))
+    keys, labels = (
+        pa.chunked_array([chunk for table in tables for chunk in table[name].chunks])
+        for name in ("key", "label")
+    )
     sources = tuple(
         ingest.Source(uri, 0, len(table["key"])) for uri, table in zip(names, tables, strict=True)
     )

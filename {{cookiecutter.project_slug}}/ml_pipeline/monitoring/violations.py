@@ -7,13 +7,14 @@ from typing import Any
 
 from ml_pipeline import model_quality
 from ml_pipeline.drift.judge import Judged
+from ml_pipeline.monitoring.groups import WITHOUT_LABELS
 
 Violation = dict[str, str]
 CHECKS = {
     "missing": "completeness_check",
     "unknown": "categorical_values_check",
 }  # others: baseline_drift_check
-DRIFT_CHECK = "baseline_drift_check"
+DRIFT_CHECK, BIAS_CHECK = "baseline_drift_check", "bias_drift_check"
 WORDS = {
     "psi": "Population stability index",
     "ks": "Kolmogorov-Smirnov",
@@ -29,6 +30,17 @@ def of_columns(judged: Sequence[Judged]) -> list[Violation]:
     return [violation for column in judged for violation in _of_column(column)]
 
 
+def is_of_bias(violation: Violation) -> bool:
+    return violation["constraint_check_type"] == BIAS_CHECK
+
+
+def needs_labels(violation: Violation) -> bool:
+    """Whether it could only be found once labels had come."""
+    if is_of_bias(violation):
+        return violation["metric_name"] not in WITHOUT_LABELS
+    return violation["constraint_check_type"] in model_quality.COMPARISONS
+
+
 def of_bias(entries: Sequence[Mapping[str, Any]]) -> list[Violation]:
     """entries: of `bias` in drift.json."""
     return [
@@ -36,7 +48,7 @@ def of_bias(entries: Sequence[Mapping[str, Any]]) -> list[Violation]:
             "facet": entry["facet"],
             "facet_value": entry["group"],
             "metric_name": name,
-            "constraint_check_type": "bias_drift_check",
+            "constraint_check_type": BIAS_CHECK,
             "description": f"{name} is {found['value']:.4g}, baseline {found['baseline']:.4g}: outside of "
             f"{found['low']:.4g} to {found['high']:.4g}",
         }

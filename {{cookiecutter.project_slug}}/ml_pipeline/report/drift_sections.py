@@ -62,11 +62,8 @@ def _features_finding(found: Measured) -> str:
     ]
     more = f" and {count - FIRST:,} more" if count > FIRST else ""
     weight = sum(each["attribution"] or 0.0 for each in found.moved)
-    part = (
-        f" Together they make up {share(min(round(weight, 4), 1.0))} of what the model looks at."
-        if weight
-        else ""
-    )
+    who, of_all = "It makes" if count == 1 else "Together they make", share(min(round(weight, 4), 1.0))
+    part = f" {who} up {of_all} of what the model looks at." if weight else ""
     names = f"{', '.join(first)}{more}" if more else listed(first)
     return f"{count} of {plural(total, 'feature')} {'has' if count == 1 else 'have'} drifted: {names}.{part}"
 
