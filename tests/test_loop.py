@@ -242,9 +242,9 @@ def test_runs_are_listed_with_quality_version_as_it_is_now_and_source(copy):
     assert command(copy, "approve", "1").returncode == 0
     listed = [line.split() for line in command(copy, "runs").stdout.splitlines()[1:]]
     auc = f"{results(copy)['metrics']['test']['auc']['value']:.4f}"
-    assert [row[0] for row in listed] == [latest(copy), first]
-    assert listed[0][5:] == ["auc", auc, "2", "PendingManualApproval", first]
-    assert listed[1][5:] == ["auc", auc, "1", "Approved"]
+    assert [row[:2] for row in listed] == [[latest(copy), "train"], [first, "train"]]
+    assert listed[0][6:] == ["auc", auc, "2", "PendingManualApproval", first]
+    assert listed[1][6:] == ["auc", auc, "1", "Approved"]
 
 
 def test_a_reader_that_has_seen_enough_is_no_traceback(ran):

@@ -253,7 +253,9 @@ def test_the_shipped_workspace_holds_the_package_alone(ran):
     assert workspaces
     for names in workspaces:
         files = [name.partition("/")[2] for name in names if not name.endswith("/")]
-        assert all(name.startswith("ml_pipeline/") and name.endswith(".py") for name in files), files
+        assert all(name.startswith("ml_pipeline/") for name in files), files
+        assert {Path(name).suffix for name in files} == {".py", ".css", ".js"}
+        assert "ml_pipeline/report/page.css" in files
 
 
 def test_a_raising_step_is_told_in_15_lines_with_the_users_own_frame(make_project):
