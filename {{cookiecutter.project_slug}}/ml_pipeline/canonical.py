@@ -84,9 +84,10 @@ def repeated(objects: list[Converted], ids: tuple[str, ...]) -> list[Violation]:
         f"{', '.join(map(repr, row))} in {' and '.join(where[:2])}"
         for row, where in list(found.items())[:REPEATED_SHOWN]
     )
+    values = "1 value stands" if len(twice) == 1 else f"{len(twice):,} values stand"
     problem = (
-        f"{' + '.join(ids)}: {len(twice):,} stand more than once in the period, so labels could not be "
-        f"joined: {shown}; leave out all but one row of each"
+        f"{' + '.join(ids)}: {values} more than once in the period, so labels could not be joined: {shown}; "
+        "leave out all but one row of each"
     )
     return [violation(ids[0], "data_type_check", problem)]
 

@@ -92,7 +92,7 @@ def _score(chosen: Namespace) -> int:
     from ml_pipeline import delivery, periods, score, source
 
     now = datetime.now(UTC)
-    period = periods.checked(chosen.period or f"{now:%Y-%m-%d}")
+    period = periods.checked(f"{now:%Y-%m-%d}" if chosen.period is None else chosen.period)
     if period > f"{now + periods.SKEW:%Y-%m-%d}":
         raise InputError(f"--period {period} is in the future: it is the day that the rows are of")
     data, truth = delivery.files(chosen.data), source.local_file(chosen.truth) if chosen.truth else None

@@ -42,6 +42,12 @@ def check_rows(paths: Sequence[Path], spec: FeatureSpec, settings: Settings) -> 
         layout.found(path, str(path), wanted)
 
 
+def check_labels(path: Path, spec: FeatureSpec, settings: Settings) -> None:
+    """Raises DataError for labels that Monitor would refuse, whatever was scored."""
+    data = settings.data
+    truth.read_file(path, spec, tuple(name for name in spec.ids if name in data.ids), data.missing)
+
+
 def check_truth(path: Path, data: Data) -> None:
     """Raises DataError for labels that cannot be joined with scores: no ids or no target."""
     if not data.ids:

@@ -35,7 +35,10 @@ def score(request: Request, settings: Settings) -> int:
         aws.connect()
         settings = upsert.located(settings, ACCOUNT)
         prepare(settings)
-        delivery.check_rows(request.data, _approved(settings), settings)
+        spec = _approved(settings)
+        delivery.check_rows(request.data, spec, settings)
+        if request.truth and spec.ids:
+            delivery.check_labels(request.truth, spec, settings)
         with ThreadPoolExecutor(1) as beside:
             delivered = beside.submit(_deliver, request, settings)
             (upserted,) = upsert.upsert(settings, ("score",))

@@ -16,14 +16,14 @@ REPORT = "report.html"
 def lines(run: Path, again: str = "") -> list[str]:
     """What was scored, what has drifted, where the report is; or what failed, where, and what to do.
 
-    again: the command that starts another execution in the cloud; without one it is `score`.
+    again: the command that starts another execution in the cloud; without one it is `score` of the period.
     """
     execution = runs.read(run, "execution.json")
     told = [summary.head(run, execution), *(line for document in drifts(run) for line in _period(document))]
     if execution["status"] == "Succeeded":
         told += [] if drifts(run) else [_nothing(execution)]
     elif failed := [step for step in execution["steps"] if step["status"] == "Failed"]:
-        again = again or f"{COMMAND} score --data FILE"
+        again = again or f"{COMMAND} score --data FILE --period {execution['parameters']['Period']}"
         told += [
             *summary.failure(run, failed[0], execution),
             f"what to do: mend what is named above, then {again}",
@@ -54,13 +54,18 @@ def _nothing(execution: dict[str, Any]) -> str:
 
 def _period(document: dict[str, Any]) -> list[str]:
     version = f"version {document['package_version']}, " if document["package_version"] else ""
-    head = f"{document['period']}: {document['rows']:,} rows, {version}{document['status']}"
+    from ml_pipeline.drift.judge import FEWEST_ROWS
+
+    few = document["status"] == "quiet" and document["rows"] < FEWEST_ROWS
+    status = f"too few rows to judge, at least {FEWEST_ROWS}" if few else document["status"]
+    head = f"{document['period']}: {document['rows']:,} rows, {version}{status}"
     found = [f"  {what}: {_listed(names)}" for what, names in _moved(document).items() if names]
     return [head, *found, *map(_broken, document["broken"][:SHOWN])]
 
 
 def _broken(violation: dict[str, str]) -> str:
-    return f"  {violation['feature_name']}: {violation['description']}"
+    name, told = violation["feature_name"], violation["description"]
+    return f"  {told}" if name in told else f"  {name}: {told}"
 
 
 def _moved(document: dict[str, Any]) -> dict[str, list[str]]:

@@ -32,7 +32,8 @@ def _existing(path: Path) -> Path:
         raise InputError(f"{path}: a folder, not a file; name one CSV or parquet file in it")
     if not path.exists():
         raise InputError(
-            f"{path}: no such file; name another with --data, or in file (settings.toml, [data])"
+            f"{path}: no such file; name one that is there (what is trained on: --data, or file in "
+            "settings.toml, [data])"
         )
     return path
 

@@ -71,6 +71,22 @@ def test_labels_that_could_not_be_joined_are_refused(tmp_path, settings, name, t
         delivery.check_truth(written(tmp_path, name, text), settings(data=data).data)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("labels.csv", "id,approved\nA1,yes\nA2,perhaps\n", "row 2, column approved: .* one of no, yes"),
+        ("labels.csv", "id,approved\nA1,yes\nA1,no\n", "row 2: id 'A1' has a label already, at .*repeat: 1"),
+        ("labels.csv", "id,approved\nA1,\n", "no row has a label"),
+        ("labels.jsonl", f"{json.dumps(LINE)}\n{{\n", "line 2: must be"),
+    ],
+)
+def test_labels_that_monitor_would_refuse_are_refused_at_once(tmp_path, settings, name, text, sentence):
+    good = written(tmp_path, "good.jsonl", json.dumps(LINE))
+    delivery.check_labels(good, SPEC, settings(data=DATA))
+    with pytest.raises(DataError, match=f"{name}:? {sentence}"):
+        delivery.check_labels(written(tmp_path, name, text), SPEC, settings(data=DATA))
+
+
 def test_a_period_that_is_replaced_is_incomplete_until_all_of_it_is_there(bucket, tmp_path, monkeypatch):
     folder = f"s3://{bucket}/score/2027-01-01/input"
     old, new = written(tmp_path, "old.csv", "1"), written(tmp_path, "new.csv", "2")

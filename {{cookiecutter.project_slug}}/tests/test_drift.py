@@ -164,6 +164,12 @@ def test_a_value_that_many_rows_have_is_a_bin_of_its_own() -> None:
     assert moved[place] == 0 and moved[place - 1] == counts[place]
 
 
+def test_bins_of_large_numbers_are_written_out() -> None:
+    found, _ = made(np.linspace(1000, 90_000, 5000))
+    assert found.labels[:2] == ["below 5451", "5451 to 9902"]
+    assert found.labels[2] == "9902 to 14,353" and found.labels[-2] == "from 85,567"
+
+
 def test_a_constant_that_changes_falls_into_another_bin() -> None:
     found, _ = made(np.full(100, 3.0))
     assert found.count(np.array([3.0, 3.1, 2.9, np.nan])).tolist() == [1, 1, 1, 1]

@@ -153,7 +153,7 @@ def test_what_moved_is_told_in_the_columns_own_units():
     told = page(documents.drifted()).text
     assert "most lost: below 20 (1.1 %, was 5.0 %). The middle value is at 52.5 to 55, was at" in told
     assert "Most gained: unknown (12.0 %, was 0 %); most lost: north (38.0 %, was 50.0" in told
-    assert "region has drifted: 12.0 % of the rows lie elsewhere than in the training data." in told
+    assert "region has drifted: 12.0 % of the rows lie elsewhere than at training." in told
     assert "Together they make up 49.0 % of what the model looks at." in told
 
 

@@ -45,6 +45,7 @@ def made(tmp_path, monkeypatch):
             "ended": f"2027-01-01T06:{minute:02}:08+00:00",
         }
         execution = {"id": name, "arn": arn, "status": status, "source": None, "steps": list(steps)} | moments
+        execution["parameters"] = {"Period": "2027-01-11"}
         files = {"execution.json": execution, "definition.json": GRAPH}
         for each in drifts:
             place = f"monitor/{each['period']}" if len(drifts) > 1 else "monitor"
@@ -99,16 +100,27 @@ def test_broken_data_are_told_with_the_failure_and_what_to_do(made):
         "feature_name": "income",
         "description": "values are about 100 times those of the training data",
     }
+    twice = {"feature_name": "id", "description": "id: 1 value stands more than once"}
     steps = [step("Select"), step("Monitor", status="Failed", failure_reason="DataError: 2027-01-11 broken")]
-    run = made("score", "abc", drift("2027-01-11", "broken", broken=[broken]), status="Failed", steps=steps)
+    document = drift("2027-01-11", "broken", broken=[broken, twice])
+    run = made("score", "abc", document, status="Failed", steps=steps)
     told = scored.lines(run)
-    assert told[1:3] == [
+    assert told[1:4] == [
         "2027-01-11: 2,000 rows, version 3, broken",
         "  income: values are about 100 times those of the training data",
+        "  id: 1 value stands more than once",
     ]
     assert "Monitor failed: DataError: 2027-01-11 broken" in told
-    assert told[-1].endswith("-m ml_pipeline score --data FILE")
+    assert told[-1].endswith("-m ml_pipeline score --data FILE --period 2027-01-11")
     assert scored.lines(run, "start it")[-1] == "what to do: mend what is named above, then start it"
+
+
+def test_too_few_rows_are_not_called_quiet(made):
+    told = [scored.lines(made("score", f"s{rows}", drift("2027-01-11", rows=rows)))[1] for rows in (49, 50)]
+    assert told == [
+        "2027-01-11: 49 rows, version 3, too few rows to judge, at least 50",
+        "2027-01-11: 50 rows, version 3, quiet",
+    ]
 
 
 def test_a_run_that_had_nothing_to_score_says_so(made):

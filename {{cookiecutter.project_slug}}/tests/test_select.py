@@ -535,7 +535,7 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[str, str, str]]]] = {
             (
                 "id",
                 "data_type_check",
-                "1 stand more than once in the period.*'A1' in a.csv row 1 and a.csv row 3",
+                "id: 1 value stands more than once in the period.*'A1' in a.csv row 1 and a.csv row 3",
             )
         ],
     ),
@@ -589,7 +589,7 @@ def test_ids_of_two_columns_are_only_told_when_both_recur(scored):
     rows = "id,day,age,plan\nA1,1,30,\nA1,2,30,\nA2,1,30,\n"
     assert scored({"a.csv": rows}, spec)[0]["state"] == "ready"
     entry, _ = scored({"a.csv": rows + "A1,2,31,\n"}, spec)
-    assert "id + day: 1 stand more than once" in entry["broken"][0]["description"]
+    assert "id + day: 1 value stands more than once" in entry["broken"][0]["description"]
     assert "'A1', '2' in a.csv row 2 and a.csv row 4" in entry["broken"][0]["description"]
 
 

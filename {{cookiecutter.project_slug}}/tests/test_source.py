@@ -125,7 +125,7 @@ def test_a_refusal_of_s3_is_told_with_the_remedy(
 
 def test_a_local_path_stays_and_must_be_a_file(tmp_path: Path):
     path = tmp_path / "mine.csv"
-    with pytest.raises(InputError, match=r"mine.csv: no such file; name another with --data, or in file"):
+    with pytest.raises(InputError, match=r"mine.csv: no such file; name one that is there"):
         source.local_file(str(path))
     path.touch()
     assert source.local_file(str(path)) == path

@@ -141,7 +141,7 @@ def test_labels_of_rows_that_were_not_scored_and_rows_without_a_label_are_told(
     made.truth(PERIOD, labelled)
     summary = made.score({PERIOD: rows})["summary"]
     assert made.drift(PERIOD)["quality"] | {"metrics": 0} == {"rows": 399, "unmatched": 30, "metrics": 0}
-    assert "399 joined, 30 belong to no scored row, 1 rows without a label" in summary
+    assert "399 joined, 30 belong to no scored row, 1 without a label" in summary
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,8 @@ def test_truth_that_cannot_be_joined_is_told_and_leaves_nothing(
 ) -> None:
     made, rows = world(), applicants(600, 7)
     made.put_truth(PERIOD, "l.csv", content.encode())
-    with pytest.raises(DataError, match=f"truth/{PERIOD} was not joined: .*{message}"):
+    again = rf"\(each scoring run tries truth/{PERIOD} again"
+    with pytest.raises(DataError, match=f"truth/{PERIOD} was not joined: .*{message}.*{again}"):
         made.score({PERIOD: rows})
     assert not [name for name in made.names("") if "quality/" in name or name.startswith("raw/")]
     assert made.drift(PERIOD)["quality"] is None and "QualityDrop" not in sent()

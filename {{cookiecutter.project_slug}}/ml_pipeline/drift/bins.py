@@ -167,8 +167,13 @@ def _intervals(edges: tuple[float, ...]) -> list[str]:
         return ["any"]
     lows, highs = edges[:-1], edges[1:]
     inner = [_interval(low, high) for low, high in zip(lows, highs, strict=True)]
-    return [f"below {edges[0]:.4g}", *inner, f"from {edges[-1]:.4g}"]
+    return [f"below {_plain(edges[0])}", *inner, f"from {_plain(edges[-1])}"]
 
 
 def _interval(low: float, high: float) -> str:
-    return f"{low:.4g}" if high == np.nextafter(low, np.inf) else f"{low:.4g} to {high:.4g}"
+    return _plain(low) if high == np.nextafter(low, np.inf) else f"{_plain(low)} to {_plain(high)}"
+
+
+def _plain(edge: float) -> str:
+    """Four digits, or all before the point: 10,900 rather than 1.09e+04."""
+    return f"{edge:,.0f}" if 1e4 <= abs(edge) < 1e12 else f"{edge:.4g}"

@@ -52,7 +52,10 @@ def join_all(documents: Iterable[Document], models: Models, settings: Settings) 
         try:
             _join(period, own.get(period) or results.read(period, settings), models, labelled, settings)
         except DataError as error:
-            labelled.problems.append(f"truth/{period} was not joined: {error}")
+            labelled.problems.append(
+                f"truth/{period} was not joined: {error} (each scoring run tries truth/{period} again, until "
+                "it is replaced, or its _SUCCESS deleted)"
+            )
     return labelled
 
 
@@ -113,5 +116,5 @@ def _told(period: str, found: joined.Joined, labels: truth.Truth, training: str)
     if found.unmatched:
         parts.append(f"{found.unmatched:,} belong to no scored row")
     if labels.unlabelled:
-        parts.append(f"{labels.unlabelled:,} rows without a label")
+        parts.append(f"{labels.unlabelled:,} without a label")
     return ", ".join([*parts, training])

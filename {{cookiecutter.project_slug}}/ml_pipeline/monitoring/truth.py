@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,18 +52,33 @@ def read(folder_uri: str, spec: FeatureSpec, ids: tuple[str, ...], missing: tupl
     names = storage.data_objects(f"{folder_uri}/", [uri for uri, _ in storage.list_uris(f"{folder_uri}/")])
     if not names:
         raise DataError(f"{folder_uri}: no object with labels; bring one, or delete the folder's _SUCCESS")
-    tables = [_table(uri, spec, ids, missing) for uri in names]
+    return _whole(folder_uri, names, spec, ids, missing)
+
+
+def read_file(path: Path, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]) -> Truth:
+    """The same of a local file. Raises DataError."""
+    return _whole(str(path), [path], spec, ids, missing)
+
+
+def _whole(
+    place: str,
+    objects: Sequence[str | Path],
+    spec: FeatureSpec,
+    ids: tuple[str, ...],
+    missing: tuple[str, ...],
+) -> Truth:
+    tables = [_table(each, spec, ids, missing) for each in objects]
     keys, labels = (
         pa.chunked_array([chunk for table in tables for chunk in table[name].chunks])
         for name in ("key", "label")
     )
     sources = tuple(
-        ingest.Source(uri, 0, len(table["key"])) for uri, table in zip(names, tables, strict=True)
+        ingest.Source(str(each), 0, len(table["key"])) for each, table in zip(objects, tables, strict=True)
     )
     known = labels.is_valid().to_numpy()
     rows = np.flatnonzero(known)
     if not len(rows):
-        raise DataError(f"{folder_uri}: no row has a label; bring labels, or delete the folder's _SUCCESS")
+        raise DataError(f"{place}: no row has a label; bring labels, or delete the folder's _SUCCESS")
     encoded = _encoded(labels.filter(pa.array(known)), spec, rows, sources)
     hashes = _hashes(keys.filter(pa.array(known)).combine_chunks())
     order = np.argsort(hashes, kind="stable")
@@ -85,17 +101,21 @@ def shown(key: str) -> str:
     return ", ".join(key.split(JOINT))
 
 
-def _table(uri: str, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]) -> dict[str, Any]:
-    """Columns `key` and `label` of one object, as chunked arrays."""
+def _table(
+    given: str | Path, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]
+) -> dict[str, Any]:
+    """Columns `key` and `label` of one object or local file, as chunked arrays."""
+    uri = str(given)
     if uri.lower().endswith(JSON_LINES):
         if len(ids) != 1:
             raise DataError(
                 f"{uri}: an eventId is one id, but rows are known by {', '.join(ids)}: bring a CSV with these"
             )
-        return _json_lines(uri, spec, missing)
+        return _json_lines(given, spec, missing)
     target = spec.target.name
     kind: cells.Kind = "number" if spec.target.problem == "regression" else "category"
-    raw = ingest.read(uri, ingest.Options(missing, dict.fromkeys(ids, "category") | {target: kind})).table
+    options = ingest.Options(missing, dict.fromkeys(ids, "category") | {target: kind})
+    raw = (ingest.read_file(given, options) if isinstance(given, Path) else ingest.read(given, options)).table
     for name in (*ids, target):
         if name not in raw.column_names:
             raise DataError(
@@ -109,13 +129,13 @@ def _table(uri: str, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str
     return {"key": key, "label": _plain(raw[target])}
 
 
-def _json_lines(uri: str, spec: FeatureSpec, missing: tuple[str, ...]) -> dict[str, Any]:
+def _json_lines(given: str | Path, spec: FeatureSpec, missing: tuple[str, ...]) -> dict[str, Any]:
     keys, labels = [], []
-    for row, line in enumerate(_lines(uri), start=1):
+    for row, line in enumerate(_lines(given), start=1):
         try:
             key, label = event(line)
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{uri} line {row:,}: must be {LINE} ({_why(error)})") from None
+            raise DataError(f"{given} line {row:,}: must be {LINE} ({_why(error)})") from None
         keys.append(canonical_text(key))
         labels.append(label)
     column = cells.Reader(
@@ -124,12 +144,16 @@ def _json_lines(uri: str, spec: FeatureSpec, missing: tuple[str, ...]) -> dict[s
     try:
         column.add(pa.array(labels, pa.string()))
     except RowError as error:
-        raise DataError(f"{uri} line {error.row:,}: {error.problem}") from None
+        raise DataError(f"{given} line {error.row:,}: {error.problem}") from None
     return {"key": pa.chunked_array([keys], pa.string()), "label": _plain(column.whole())}
 
 
-def _lines(uri: str) -> Iterator[bytes]:
-    return filter(bytes.strip, storage.stream(uri).iter_lines())
+def _lines(given: str | Path) -> Iterator[bytes]:
+    if isinstance(given, Path):
+        with given.open("rb") as file:
+            yield from filter(bytes.strip, file)
+    else:
+        yield from filter(bytes.strip, storage.stream(given).iter_lines())
 
 
 def event(line: bytes) -> tuple[str, str]:
@@ -178,8 +202,10 @@ def _refuse_twice(
     twice = np.flatnonzero(hashes[1:] == hashes[:-1])
     if not len(twice):
         return
+    repeated = len(np.unique(hashes[twice]))
     first, second = (int(rows[order[place]]) for place in (twice[0], twice[0] + 1))
     raise DataError(
         f"{ingest.place(second + 1, sources)}: id {shown(keys[second].as_py())!r} has a label already, at "
-        f"{ingest.place(first + 1, sources)}; {len(twice):,} rows repeat an id: leave one label for each"
+        f"{ingest.place(first + 1, sources)}; leave one label for each (ids that repeat: "
+        f"{repeated:,})"
     )

@@ -31,7 +31,7 @@ RANKS = 15  # of the table of attributions that are shown unfolded
 DARKEST = 3.0  # times its bound, from where on a cell is no darker
 STAGES = {"pre_training_bias_metrics": "in the labels", "post_training_bias_metrics": "in the predictions"}
 KEY = Key(
-    [("base", "training data"), ("now", "this period, within its bounds"), ("moved", "this period, drifted")]
+    [("base", "at training"), ("now", "this period, within its bounds"), ("moved", "this period, drifted")]
 )
 
 
@@ -167,7 +167,7 @@ def quality(found: Measured) -> Section:
     unmatched = document["unmatched"]
     doubt = f"; {plural(unmatched, 'label')} matched no scored row" if unmatched else ""
     caption = f"On {plural(document['rows'], 'row')} with true labels{doubt}"
-    columns = ["Metric", "Training", "Now", "Bound", "What it is"]
+    columns = ["Metric", "At training", "Now", "Bound", "What it is"]
     return Section("quality", title, finding, [Table(caption, columns, rows, words=(0, 4))])
 
 
@@ -215,7 +215,7 @@ def _bias_table(each: Mapping[str, Any], group: str, stage: str) -> Table:
                 told,
             ]
         )
-    columns = ["Metric", "Training", "Now", "Bound", "What it says now"]
+    columns = ["Metric", "At training", "Now", "Bound", "What it says now"]
     return Table(f"{group}: bias {stage}", columns, rows, words=(0, 4))
 
 

@@ -157,7 +157,7 @@ def finding(column: Mapping[str, Any]) -> str:
     elsewhere = moved_share(column)
     verdict = f"{short(column['name'], NAME)} has {'' if column['violated'] else 'not '}drifted"
     where = f"{share(elsewhere)} of the rows lie" if elsewhere > NOTHING else "its rows lie no"
-    return f"{verdict}: {where} elsewhere than in the training data."
+    return f"{verdict}: {where} elsewhere than at training."
 
 
 def change(column: Mapping[str, Any]) -> str:
