@@ -147,6 +147,7 @@ def test_rows_that_cannot_be_scored_fail_the_run_which_keeps_what_was_found(proj
         (("--data", "infra"), "infra/ci.yaml: the name must end with .csv"),
         (("--data", "new", "--truth", "short.csv"), "short.csv: no column 'approved'"),
         (("--data", "new", "--period", "2999-01-05"), "--period 2999-01-05 is in the future"),
+        (("--data", "new", "--period", ""), "--period must be a date as YYYY-MM-DD, got ''"),
         (("--data", "new", "--period", "5.1.2026"), "--period must be a date as YYYY-MM-DD, got '5.1.2026'"),
     ],
 )
