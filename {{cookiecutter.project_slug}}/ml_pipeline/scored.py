@@ -21,7 +21,7 @@ def lines(run: Path, again: str = "") -> list[str]:
     execution = runs.read(run, "execution.json")
     told = [summary.head(run, execution), *(line for document in drifts(run) for line in _period(document))]
     if execution["status"] == "Succeeded":
-        told += [] if drifts(run) else [_nothing(execution)]
+        told += _unusable(drifts(run)) if drifts(run) else [_nothing(execution)]
     elif failed := [step for step in execution["steps"] if step["status"] == "Failed"]:
         again = again or f"{COMMAND} score --data FILE --period {execution['parameters']['Period']}"
         told += [
@@ -45,6 +45,13 @@ def outcome(run: Path) -> str:
         return ""
     worst = max((document["status"] for document in found), key=("empty", "quiet", "drift", "broken").index)
     return f"{len(found)} periods, {worst}" if len(found) > 1 else f"{found[0]['period']} {worst}"
+
+
+def _unusable(documents: list[dict[str, Any]]) -> list[str]:
+    """What to do about rows that were scored although they make no sense."""
+    names = [document["period"] for document in documents if document["status"] == "broken"]
+    advice = "do not use the scores: mend what is named above, then score the period again"
+    return [f"{', '.join(names)}: {advice}"] if names else []
 
 
 def _nothing(execution: dict[str, Any]) -> str:

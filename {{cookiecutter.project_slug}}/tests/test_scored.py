@@ -115,6 +115,15 @@ def test_broken_data_are_told_with_the_failure_and_what_to_do(made):
     assert scored.lines(run, "start it")[-1] == "what to do: mend what is named above, then start it"
 
 
+def test_scores_of_rows_that_make_no_sense_are_not_to_be_used(made):
+    unit = {"feature_name": "income", "description": "values are about 100 times those of the training data"}
+    found = drift("2027-01-11", "broken", broken=[unit])
+    told = scored.lines(made("score", "abc", drift("2027-01-04"), found))
+    assert told[-1] == (
+        "2027-01-11: do not use the scores: mend what is named above, then score the period again"
+    )
+
+
 def test_too_few_rows_are_not_called_quiet(made):
     told = [scored.lines(made("score", f"s{rows}", drift("2027-01-11", rows=rows)))[1] for rows in (49, 50)]
     assert told == [

@@ -69,7 +69,7 @@ def blocks(uri: str, layout: Layout) -> Iterator[pa.RecordBatch]:
 
     Raises ValueError for an object that is not what batch transform makes of such rows.
     """
-    # with several threads it would read ahead without a bound, and hold the object as a whole
+    # a single thread, and one block ahead: what is in memory has a bound
     reading = pyarrow.csv.ReadOptions(
         use_threads=False, block_size=READ_BYTES, column_names=list(layout.types)
     )
