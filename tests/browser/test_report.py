@@ -252,6 +252,16 @@ def test_headings_begin_with_one_and_leave_out_none(show, name):
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
+def test_paper_shows_no_way_about_the_page_and_small_plots_in_columns(show):
+    page, _ = show("drift")
+    assert page.locator("nav").first.is_visible()
+    screen = page.locator(".figures.small").first.evaluate("plots => getComputedStyle(plots).display")
+    page.emulate_media(media="print")
+    assert not page.locator("nav").first.is_visible()
+    paper = page.locator(".figures.small").first.evaluate("plots => getComputedStyle(plots).display")
+    assert screen == paper == "grid"
+
+
 def test_without_javascript_all_is_there_but_the_slider(show):
     page, _ = show("report", java_script_enabled=False)
     assert page.locator("figure svg").count() >= 10

@@ -14,7 +14,6 @@ from typing import Any
 from ml_pipeline import settings
 from ml_pipeline.local import ACCOUNT
 
-METRICS = ("DataDrift", "PredictionDrift", "QualityDrop", "BiasDrift", "AttributionDrift", "DataBroken")
 HOUR = 3600
 LONGEST_WAIT_HOURS = 32 * 24
 RUNNING = ("Executing", "Stopping")
@@ -75,12 +74,14 @@ class Dev:
 
     def published(self) -> dict[str, int]:
         """Largest number of violations of each metric within the last hour, of those that were sent."""
+        from ml_pipeline.monitoring.cloudwatch import NAMESPACE, ROLL_UPS
+
         client, now = self.client("cloudwatch"), self.now()
         window = {"StartTime": now - timedelta(hours=1), "EndTime": now + timedelta(minutes=1), "Period": 60}
         found = {}
-        for name in METRICS:
+        for name in ROLL_UPS:
             answer = client.get_metric_statistics(
-                Namespace="MLPipeline",
+                Namespace=NAMESPACE,
                 MetricName=name,
                 Dimensions=self.dimensions,
                 Statistics=["Maximum"],
