@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from conftest import IMAGE, ROLE
 from local_api import BUCKET, Local
 from local_aws import faults, jobs
 from local_aws.joblog import Metrics
-from local_aws.transfer import name_below
+from local_aws.transfer import Checkpoints, name_below
 
 pytest_plugins = ["in_process"]
 
@@ -259,6 +260,34 @@ def test_checkpoints_deleted_by_the_step_are_deleted_in_s3(local, request_of):
     record = local.run(request)
     assert result(local, record)["began"] == 16
     assert local.keys(prefix) == [f"{prefix}19", f"{prefix}20"]
+
+
+def test_checkpoints_replaced_faster_than_they_go_up_are_in_s3_all_the_same(local, tmp_path):
+    folder, over, newest = tmp_path / "checkpoints", threading.Event(), 0
+    folder.mkdir()
+
+    def replace() -> None:
+        nonlocal newest
+        while not over.is_set():
+            (folder / str(newest + 1)).write_text("")
+            (folder / str(newest - 1)).unlink(missing_ok=True)
+            newest += 1
+
+    saved = Checkpoints(local.s3, folder, f"s3://{BUCKET}/checkpoints/hasty/")
+    job = threading.Thread(target=replace)
+    job.start()
+    try:
+        while not newest:
+            time.sleep(0.001)
+        for _ in range(20):
+            written = newest
+            saved.sync()
+            kept = [int(key.rpartition("/")[2]) for key in local.keys("checkpoints/hasty/")]
+            assert max(kept, default=-1) >= written
+            assert len(kept) <= 3
+    finally:
+        over.set()
+        job.join()
 
 
 @pytest.mark.parametrize(("lost", "status"), [(1, "Completed"), (2, "Failed")])

@@ -3,8 +3,11 @@
 import os
 import shutil
 import tarfile
+import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -104,33 +107,41 @@ class Checkpoints:
         """Fills the folder with what lies in S3, as on a new instance."""
         shutil.rmtree(self._folder, ignore_errors=True)
         restored = download_prefix(self._s3, self._uri, self._folder)
-        self._known = {path: _version(path) for path in restored}
+        self._known = {path: _version(path.lstat()) for path in restored}
 
     def sync(self) -> None:
-        """Brings S3 to the state of the folder."""
-        present = {path: version for path in files_below(self._folder) if (version := _version(path))}
-        for path, version in present.items():
-            if self._known.get(path) != version and self._uploaded(path):
-                self._known[path] = version
+        """Brings S3 to the state that the folder has now, whatever the job deletes in the meantime."""
+        with tempfile.TemporaryDirectory(prefix=".sync-", dir=self._folder.parent) as held:
+            present, changed = self._seen(Path(held))
+            for path, link in changed.items():
+                upload(self._s3, link, self._key(path))
+                self._known[path] = present[path]
         for path in self._known.keys() - present.keys():
             bucket, key = split_uri(self._key(path))
             self._s3.delete_object(Bucket=bucket, Key=key)
             del self._known[path]
 
-    def _uploaded(self, path: Path) -> bool:
-        try:
-            upload(self._s3, path, self._key(path))
-        except FileNotFoundError:
-            return False  # renamed or deleted since it was listed: the next sync sees what became of it
-        return True
+    def _seen(self, held: Path) -> tuple[dict[Path, tuple[int, int, int]], dict[Path, Path]]:
+        """Every file with its version, and links in `held` to the new and changed ones.
+
+        A job that writes checkpoints faster than they go up deletes those that were listed: the links keep
+        their content, and a listing in which a file was gone already is made again.
+        """
+        while True:
+            try:
+                statuses = {path: path.lstat() for path in self._folder.rglob("*")}
+                present = {path: _version(each) for path, each in statuses.items() if S_ISREG(each.st_mode)}
+                changed = [path for path in present if self._known.get(path) != present[path]]
+                links = {path: held / uuid.uuid4().hex for path in changed}
+                for path, link in links.items():
+                    os.link(path, link)
+            except FileNotFoundError:
+                continue
+            return present, links
 
     def _key(self, path: Path) -> str:
         return self._uri + path.relative_to(self._folder).as_posix()
 
 
-def _version(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
+def _version(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_size, status.st_ino
