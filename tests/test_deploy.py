@@ -388,10 +388,6 @@ def test_destroy_without_a_terminal_asks_for_yes_and_deletes_nothing(deployed):
 
 @pytest.fixture(scope="module")
 def destroyed(deployed: Desk) -> Desk:
-    client = deployed.client("sagemaker")
-    present = client.describe_pipeline(PipelineName="demo-dev-train")
-    left = {name: present[name] for name in ("PipelineDefinition", "RoleArn")}  # by a smoke that failed
-    client.create_pipeline(PipelineName="demo-dev-smoke", ClientRequestToken="0" * 32, **left)
     deployed.done("destroy", "--env", "dev", "--yes")
     return deployed
 
