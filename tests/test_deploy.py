@@ -338,7 +338,11 @@ def test_what_cannot_be_upserted_is_refused_in_one_sentence(deployed, arguments,
             "has output ExecutionRoleArn = ",
         ),
         ('^train = "cron.*?"', 'train = "cron(0 6 * * MON *)"', "exactly one must be ?"),
-        ('^score = "cron.*?"', 'score = "at(2020-01-31T06:00:00)"', "score must be a moment that is still to"),
+        (
+            '^score = "cron.*?"',
+            'score = "at(2020-01-31T06:00:00)"',
+            "score must be a moment still to come",
+        ),
         (
             '^region = "us-east-1"',
             'region = "us-nowhere-1"',

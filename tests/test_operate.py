@@ -36,6 +36,12 @@ trials = 0
 num_round = 20
 [env.dev.evaluate]
 bootstrap_samples = 20
+[env.prod.deploy]
+promotion = "retrain"
+[env.prod.train.hyperparameters]
+num_round = 30
+[env.prod.evaluate]
+bootstrap_samples = 20
 """
 FOUNDATION = """
 from ml_pipeline import upsert
@@ -160,8 +166,8 @@ def serving(project: Path, state: Path) -> Server:
 def cloud(make_project, tmp_path_factory) -> Iterator[Cloud]:
     """dev and staging with their foundations, and in dev the pipeline of a project that trains in no time."""
     project = make_project(project_slug=SLUG)
-    with (project / "settings.toml").open("a") as file:
-        file.write(QUICK)
+    settings = (project / "settings.toml").read_text()
+    (project / "settings.toml").write_text(re.sub("(?m)^trials = 20$", "trials = 0", settings) + QUICK)
     server = serving(project, tmp_path_factory.mktemp("cloud"))
     made = Cloud(server, project)
     tags = [made.python(FOUNDATION.format(env=env)).split()[-1] for env in ("dev", "staging")]
@@ -402,6 +408,27 @@ def test_a_second_promotion_finds_the_version_there(cloud, promoted):
     )
     listed = cloud.client("sagemaker").list_model_packages(ModelPackageGroupName="demo-staging")
     assert len(listed["ModelPackageSummaryList"]) == 1
+
+
+def test_an_environment_that_retrains_registers_what_it_trained_on_its_own_data(cloud, trained):
+    cloud.typed("approve", "1", "--env", "dev")
+    promote = ("promote", "1", "--to", "prod", "--env", "dev")
+    told = cloud.typed(*promote, code=2)
+    assert "there is no pipeline demo-prod-train" in told and "deploy --env prod first" in told
+    cloud.typed("deploy", "--env", "prod")
+    told = cloud.typed(*promote, code=2)
+    assert f"s3://{bucket('prod')}/raw/ has no complete period" in told
+    assert "upload FILE --env prod first" in told and len(told.splitlines()) == 1
+    cloud.typed("upload", "data/sample.csv", "--env", "prod", "--period", "2026-10-02")
+    execution = re.search(r"status (\w+) --env prod --follow", cloud.typed(*promote))[1]
+    assert "Succeeded" in cloud.typed("status", execution, "--env", "prod", "--follow")
+    arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/{SLUG}-prod/1"
+    package = cloud.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    made_of = package["CustomerMetadataProperties"]
+    assert made_of["data_uri"] == f"s3://{bucket('prod')}/raw/2026-10-02/"
+    assert (made_of["execution"], made_of["hyperparameter.num_round"]) == (execution, "30")
+    assert package["ModelApprovalStatus"] == "PendingManualApproval"
+    assert bucket("dev") not in json.dumps(package, default=str)
 
 
 SCORED, IDS = "2026-09-28", 500

@@ -198,9 +198,9 @@ def promote(chosen: Namespace) -> int:
 
 def smoke_options(parser: ArgumentParser) -> None:
     parser.description = (
-        "Deploys a private copy of dev (--suffix try), runs both pipelines there once with the sample data on "
-        "the smallest machines, does the same on the local AWS, tells what it cost, writes down where the two "
-        "AWS differ, and destroys the copy. dev itself, deployed or not, stays as it is."
+        "Deploys a private copy of dev (--suffix try), runs both pipelines there once with the sample data "
+        "on the smallest machines, does the same on the local AWS, tells what it cost, writes down where "
+        "the two AWS differ, and destroys the copy. dev itself, deployed or not, stays as it is."
     )
     parser.add_argument("--env", required=True, metavar="ENV", help="dev alone")
 

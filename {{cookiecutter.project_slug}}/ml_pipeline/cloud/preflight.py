@@ -63,8 +63,8 @@ def schedules(settings: Settings) -> None:
         expression, zone = getattr(settings.schedule, pipeline), settings.schedule.timezone
         if schedule.is_past(expression, zone, now):
             raise InputError(
-                f"{pipeline} must be a moment that is still to come, got {expression!r} in {zone}: name a later "
-                f'one, or "" for no schedule ({FILE}, [schedule]); nothing was done'
+                f"{pipeline} must be a moment still to come, got {expression!r} in {zone}: name a later one, "
+                f'or "" for no schedule ({FILE}, [schedule]); nothing was done'
             )
 
 
