@@ -198,7 +198,7 @@ def test_a_new_environment_is_planned_without_a_trace_in_a_comment_that_names_no
     assert ended.stdout.startswith("### Plan for `demo-staging`: changes\n")
     assert "stack demo-staging-foundation: new" in ended.stdout
     assert "+ Bucket (AWS::S3::Bucket)" in ended.stdout
-    assert "+ Evaluate" in ended.stdout and "+ Monitor" in ended.stdout
+    assert "+ Register" in ended.stdout and "+ Monitor" in ended.stdout  # a step of a branch too
     assert ACCOUNT not in ended.stdout and ACCOUNT in ended.stderr
     assert not [name for name in deployed.stacks() if "staging" in name]
 
@@ -372,6 +372,18 @@ def test_a_stack_that_was_rolled_back_is_refused_with_the_remedy(deployed):
     assert "demo-prod-foundation" not in deployed.stacks()
 
 
+def test_a_foundation_that_lacks_an_output_is_refused_with_the_remedy(deployed):
+    client = deployed.client("cloudformation")
+    template = "Resources: {Queue: {Type: AWS::SQS::Queue, Properties: {QueueName: alone}}}"
+    client.create_stack(StackName="demo-prod-foundation", TemplateBody=template)
+    client.get_waiter("stack_create_complete").wait(StackName="demo-prod-foundation")
+    ended = deployed("upsert", "--env", "prod")
+    client.delete_stack(StackName="demo-prod-foundation")
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
+    assert "stack demo-prod-foundation has no output BucketName" in ended.stderr
+    assert "`python -m ml_pipeline deploy --env prod`" in ended.stderr
+
+
 def test_doctor_finds_what_is_deployed_to_be_well(deployed):
     told = deployed.done("doctor", "--env", "dev").splitlines()[1:]
     marks = {line.split()[1]: line.split()[0] for line in told}
@@ -382,7 +394,19 @@ def test_doctor_finds_what_is_deployed_to_be_well(deployed):
 def test_doctor_names_the_command_that_mends(deployed):
     ended = deployed("doctor", "--env", "staging")
     assert ended.returncode == 1
-    assert "python -m ml_pipeline deploy --env staging" in ended.stdout
+    # The one command that mends, and none that would fail without it.
+    assert re.findall(r"python -m ml_pipeline \w+ --env \w+", ended.stdout) == [
+        "python -m ml_pipeline deploy --env staging"
+    ]
+    assert re.search("unknown image +until the stacks are there", ended.stdout)
+
+
+def test_training_is_not_started_without_data(deployed):
+    ended = deployed("start", "--env", "dev")
+    assert ended.returncode == 2 and "`python -m ml_pipeline upload FILE --env dev` makes one" in ended.stderr
+    client = deployed.client("sagemaker")
+    listed = client.list_pipeline_executions(PipelineName="demo-dev-train")
+    assert listed["PipelineExecutionSummaries"] == []
 
 
 def test_destroy_without_a_terminal_asks_for_yes_and_deletes_nothing(deployed):
@@ -393,11 +417,12 @@ def test_destroy_without_a_terminal_asks_for_yes_and_deletes_nothing(deployed):
 
 @pytest.fixture(scope="module")
 def destroyed(deployed: Desk) -> Desk:
-    deployed.done("destroy", "--env", "dev", "--yes")
+    deployed.told = deployed.done("destroy", "--env", "dev", "--yes")
     return deployed
 
 
 def test_destroy_keeps_data_images_and_foundation(destroyed):
+    assert re.search(r"model package group demo-dev with 0 registered versions\n", destroyed.told)
     assert list(destroyed.stacks()) == ["demo-dev-foundation"]
     assert destroyed.objects() and destroyed.client("ecr").list_images(repositoryName="demo-dev")["imageIds"]
     assert not destroyed.client("sagemaker").list_pipelines()["PipelineSummaries"]

@@ -271,17 +271,27 @@ def test_an_object_that_is_there_with_other_bytes_is_never_overwritten(bucket, s
     assert storage.list_uris(f"s3://{target.settings.bucket}/") == [(there, 5)]
 
 
-def test_another_account_is_entered_by_its_deploy_role(bucket, settings):
+def test_another_account_is_entered_by_a_profile_of_its_own(bucket, settings, tmp_path, monkeypatch, capsys):
     source, _ = two_places(settings)
-    account, roles = "210987654321", {"RolePath": "/ml/", "RolePrefix": "co-"}
-    wanted = settings(deploy={"account": account, "parameters": roles})
-    assert promote.deploy_role(replace(wanted, account=account)) == (
-        f"arn:aws:iam::{account}:role/ml/co-loans-deploy"
+    account = "210987654321"
+    role = f"arn:aws:iam::{account}:role/deployer"
+    keys = source.client("sts").assume_role(RoleArn=role, RoleSessionName="ana")["Credentials"]
+    file = tmp_path / "config"
+    file.write_text(
+        f"[profile production]\naws_access_key_id = {keys['AccessKeyId']}\n"
+        f"aws_secret_access_key = {keys['SecretAccessKey']}\naws_session_token = {keys['SessionToken']}\n"
     )
-    entered = promote._entered(wanted, source)
-    assert entered.session.client("sts").get_caller_identity()["Arn"] == (
-        f"arn:aws:sts::{account}:assumed-role/co-loans-deploy/promote-loans-local"
-    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    wanted = settings(deploy={"account": account})
+    entered = promote._entered(wanted, source, "production")
+    assert entered.client("sts").get_caller_identity()["Account"] == account == entered.settings.account
+    assert f"account {account}, region" in capsys.readouterr().out
+    with pytest.raises(InputError, match=f"is in account {account}, these credentials work in {ACCOUNT}: "):
+        promote._entered(wanted, source, "")
+    with pytest.raises(InputError, match=f"profile production work in {account}: "):
+        promote._entered(settings(deploy={"account": ACCOUNT}), source, "production")
+    with pytest.raises(InputError, match=r"--to-profile nobody: The config profile \(nobody\)"):
+        promote._entered(wanted, source, "nobody")
 
 
 def test_a_tag_that_is_another_image_in_the_target_is_refused(bucket):
@@ -295,8 +305,8 @@ def test_a_tag_that_is_another_image_in_the_target_is_refused(bucket):
         image_copy.copy(Repository(client, "one"), Repository(client, "other"), "abc")
     with pytest.raises(InputError, match="repository one has no image xyz"):
         image_copy.copy(Repository(client, "one"), Repository(client, "other"), "xyz")
-    with pytest.raises(InputError, match="no image repository third"):
-        image_copy.copy(Repository(client, "one"), Repository(client, "third"), "abc")
+    with pytest.raises(InputError, match=r"no image repository t-hird: .* deploy --env hird"):
+        image_copy.copy(Repository(client, "one"), Repository(client, "t-hird"), "abc")
 
 
 def recorded(**answer: object) -> Recording:

@@ -106,14 +106,20 @@ def contents(settings: Settings) -> list[str]:
     lines = []
     versions = sum(len(batch) for batch in _object_versions(settings.bucket))
     if _bucket_exists(settings.bucket):
-        lines.append(f"bucket {settings.bucket} with {versions:,} object versions: data, code and results")
+        lines.append(
+            f"bucket {settings.bucket} with {_counted(versions, 'object version')}: data, code and results"
+        )
     if _group_exists(settings.prefix):
         packages = len(_packages(settings.prefix))
-        lines.append(f"model package group {settings.prefix} with {packages} registered versions")
+        lines.append(f"model package group {settings.prefix} with {_counted(packages, 'registered version')}")
     images = _images(settings.prefix)
     if images is not None:
-        lines.append(f"ECR repository {settings.prefix} with {len(images)} images")
+        lines.append(f"ECR repository {settings.prefix} with {_counted(len(images), 'image')}")
     return lines
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _remains(settings: Settings) -> str:

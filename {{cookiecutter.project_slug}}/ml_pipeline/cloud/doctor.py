@@ -22,14 +22,17 @@ class Unseen(Exception):
 def doctor(settings: Settings, account: str) -> int:
     """Prints a line for each check; exit code 1 when one needs a remedy."""
     settings = upsert.located(settings, account)
-    failed = False
+    failed = failed_stacks = False
     for name, check in CHECKS.items():
+        if failed_stacks and name in OF_STACKS:
+            print(f"unknown {name:<13} until the stacks are there", flush=True)
+            continue
         try:
             print(f"ok      {name:<13} {check(settings)}", flush=True)
         except Unseen as reason:
             print(f"unknown {name:<13} {reason}", flush=True)
         except (Remedy, InputError) as remedy:
-            failed = True
+            failed, failed_stacks = True, failed_stacks or name == "stacks"
             print(f"mend    {name:<13} {remedy}", flush=True)
     return int(failed)
 
@@ -111,3 +114,4 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "quotas": quotas,
     "pipelines": pipelines,
 }
+OF_STACKS = ("outputs", "role", "image", "pipelines")  # what a deployment makes or mends with them

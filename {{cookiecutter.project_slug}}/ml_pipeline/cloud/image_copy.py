@@ -79,8 +79,10 @@ def _found(repository: Repository, image_id: dict[str, str]) -> dict[str, Any] |
             repositoryName=repository.name, imageIds=[image_id], acceptedMediaTypes=list(MEDIA_TYPES)
         )
     except repository.client.exceptions.RepositoryNotFoundException:
+        env = repository.name.rpartition("-")[2]
         raise InputError(
-            f"there is no image repository {repository.name}: deploy the environment's foundation first"
+            f"there is no image repository {repository.name}: `python -m ml_pipeline deploy --env {env}` "
+            "makes it"
         ) from None
     return answer["images"][0] if answer["images"] else None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from ml_pipeline import executions, graph, results, runs, scored, summary
+from ml_pipeline import executions, graph, periods, results, runs, scored, summary
 from ml_pipeline.cloud import costs, infrastructure
 from ml_pipeline.display import ENDED, line
 from ml_pipeline.errors import InputError
@@ -22,8 +22,14 @@ CONSOLES = {
 
 
 def start(values: dict[str, str], pipeline: str, settings: Settings) -> int:
-    """Starts a pipeline, after it was said what that takes, and prints the execution."""
-    print(costs.expectation(pipeline, settings).told(), flush=True)
+    """Starts a pipeline, after it was said what that takes, and prints the execution.
+
+    Raises DataError for training on the newest period when none is complete.
+    """
+    expected = costs.expectation(pipeline, settings).told()
+    if pipeline == "train":  # told now, not by the first job, minutes later
+        periods.taken(values.get("RawDataUri", f"s3://{settings.bucket}/raw/"), settings)
+    print(expected, flush=True)
     arn = executions.start(f"{settings.prefix}-{pipeline}", values, {})
     execution_id = arn.rpartition("/")[2]
     print(f"started {execution_id}: {arn}")

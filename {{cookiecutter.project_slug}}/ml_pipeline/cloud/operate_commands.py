@@ -185,6 +185,9 @@ def promote_options(parser: ArgumentParser) -> None:
     parser.add_argument("version", type=int, metavar="VERSION", help="its number in --env")
     parser.add_argument("--to", required=True, metavar="ENV", help="staging or prod, or dev with --env")
     parser.add_argument("--env", metavar="ENV", help="where the version is (default: the one before --to)")
+    parser.add_argument(
+        "--to-profile", default="", metavar="NAME", help="AWS profile for --to, if that is another account"
+    )
 
 
 @in_the_cloud
@@ -193,7 +196,8 @@ def promote(chosen: Namespace) -> int:
 
     source, target = promote.route(chosen.env, chosen.to)
     wanted = access.settings_of(target)
-    return promote.promote(chosen.version, access.connect(access.settings_of(source)), wanted)
+    found = access.connect(access.settings_of(source))
+    return promote.promote(chosen.version, found, wanted, chosen.to_profile)
 
 
 def smoke_options(parser: ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from ml_pipeline import storage, upsert
+from ml_pipeline import graph, storage, upsert
 from ml_pipeline.cloud import definition_diff, infrastructure, preflight, stacks
 from ml_pipeline.cloud.infrastructure import FOUNDATION, NETWORK
 from ml_pipeline.cloud.stacks import READY, Stack
@@ -99,7 +99,7 @@ def _pipeline(name: str, present: dict[str, Any] | None, wanted: str | None) -> 
     if present:
         return Finding(f"pipeline {name}: would be updated", True)
     compiled = definition_diff.normalised(wanted)
-    steps = tuple(f"+ {step['Name']}" for step in json.loads(compiled)["Steps"])
+    steps = tuple(f"+ {step}" for step in graph.needs(json.loads(compiled)))
     return Finding(f"pipeline {name}: new, with these steps", True, steps)
 
 

@@ -30,7 +30,6 @@ KEPT = (  # of DescribeModelPackage: what CreateModelPackage takes over as it is
     "Domain",
     "Task",
 )
-SESSION_SECONDS = 3600
 
 
 class PromotionFailed(CloudError):
@@ -61,10 +60,13 @@ def route(source: str | None, target: str) -> tuple[str, str]:
     return source, target
 
 
-def promote(version: int, source_settings: Settings, target_settings: Settings) -> int:
-    """Registers the version in the target, or trains there anew if the target's settings say so."""
+def promote(version: int, source_settings: Settings, target_settings: Settings, profile: str = "") -> int:
+    """Registers the version in the target, or trains there anew if the target's settings say so.
+
+    profile: of credentials for the target, if it is in another account than those at hand.
+    """
     source = Place(source_settings, boto3.Session())
-    target = _entered(target_settings, source)
+    target = _entered(target_settings, source, profile)
     arn = versions.find(version, source_settings, source.client("sagemaker"))
     package = source.client("sagemaker").describe_model_package(ModelPackageName=arn)
     if package["ModelApprovalStatus"] == "Rejected":
@@ -233,38 +235,40 @@ def _has_data(target: Place) -> bool:
     return any(is_period(key.removeprefix("raw/").removesuffix(f"/{SUCCESS}")) for key in keys)
 
 
-def _entered(settings: Settings, source: Place) -> Place:
-    """The target with credentials that work there: those at hand, or the deploy role of another account."""
+def _entered(settings: Settings, source: Place, profile: str) -> Place:
+    """The target with credentials that work there: those at hand, or a profile's for another account.
+
+    Raises InputError for credentials that are absent, or of another account than the target's.
+    """
     account = settings.deploy.account or source.settings.account
     settings = replace(settings, account=account)
-    endpoint = source.session.client("sagemaker", region_name=settings.region).meta.endpoint_url
-    place = f"{settings.prefix}: account {account}, region {settings.region}, endpoint {endpoint}"
-    if account == source.settings.account:
-        print(place, flush=True)
-        return Place(settings, source.session)
-    role = deploy_role(settings)
-    print(f"{place}, as {role}", flush=True)
-    try:
-        answer = source.client("sts").assume_role(
-            RoleArn=role, RoleSessionName=f"promote-{settings.prefix}", DurationSeconds=SESSION_SECONDS
-        )
-    except (ClientError, BotoCoreError) as error:
+    target = Place(settings, _session(profile) if profile else source.session)
+    found = _account(target) if profile else source.settings.account
+    if found != account:
+        whose = f"profile {profile}" if profile else "these credentials"
         raise InputError(
-            f"{settings.env} is in account {account} and its deploy role cannot be assumed: {error}; {role} "
-            f"must exist and trust account {source.settings.account} (infra/ci.yaml)"
-        ) from None
-    keys = answer["Credentials"]
-    return Place(
-        settings,
-        boto3.Session(
-            keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=settings.region
-        ),
+            f"{settings.env} is in account {account}, {whose} work in {found}: name a profile of "
+            f"{account} with --to-profile (~/.aws/config lists them)"
+        )
+    endpoint = target.client("sagemaker").meta.endpoint_url
+    as_whom = f", as profile {profile}" if profile else ""
+    print(
+        f"{settings.prefix}: account {account}, region {settings.region}, endpoint {endpoint}{as_whom}",
+        flush=True,
     )
+    return target
 
 
-def deploy_role(settings: Settings) -> str:
-    """ARN of `<slug>-deploy` in the environment's account, with path and prefix of [deploy.parameters]."""
-    path = settings.deploy.parameters.get("RolePath", "/")
-    before = settings.deploy.parameters.get("RolePrefix", "")
-    name = f"{before}{settings.project.slug}-deploy"
-    return f"arn:{settings.partition}:iam::{settings.account}:role{path}{name}"
+def _session(profile: str) -> boto3.Session:
+    try:
+        return boto3.Session(profile_name=profile)
+    except BotoCoreError as error:
+        raise InputError(f"--to-profile {profile}: {error}") from None
+
+
+def _account(place: Place) -> str:
+    """Account of the place's credentials."""
+    try:
+        return place.client("sts").get_caller_identity()["Account"]
+    except (ClientError, BotoCoreError) as error:
+        raise InputError(f"--to-profile: AWS does not take its credentials: {error}") from None
