@@ -8,7 +8,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
 
 UPLOADS = 4  # files at a time
 MIB = 2**20
@@ -39,6 +40,16 @@ def split_uri(uri: str) -> tuple[str, str]:
 def read_bytes(uri: str) -> bytes:
     bucket, key = split_uri(uri)
     return _s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def read_text(uri: str) -> str | None:
+    """The object's text; None if there is no such object."""
+    try:
+        return read_bytes(uri).decode()
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        return None
 
 
 def stream(uri: str) -> BinaryIO:
@@ -116,9 +127,16 @@ def download(uri: str, path: Path) -> None:
     _s3().download_file(bucket, key, str(path), Config=WHOLE)
 
 
-def upload(path: Path, uri: str) -> None:
+def upload(path: Path, uri: str, metadata: Mapping[str, str] | None = None) -> None:
     bucket, key = split_uri(uri)
-    _s3().upload_file(str(path), bucket, key, Config=WHOLE)
+    extra = {"Metadata": dict(metadata)} if metadata else None
+    _s3().upload_file(str(path), bucket, key, ExtraArgs=extra, Config=WHOLE)
+
+
+def metadata(uri: str) -> dict[str, str]:
+    """What the object was uploaded with beside its bytes."""
+    bucket, key = split_uri(uri)
+    return _s3().head_object(Bucket=bucket, Key=key)["Metadata"]
 
 
 @contextmanager
@@ -139,6 +157,21 @@ def list_uris(prefix_uri: str) -> list[tuple[str, int]]:
     return [
         (f"s3://{bucket}/{item['Key']}", item["Size"]) for page in pages for item in page.get("Contents", [])
     ]
+
+
+def etags(prefix_uri: str) -> dict[str, str]:
+    """ETag of every object whose key begins with the prefix, by URI, in key order."""
+    bucket, prefix = split_uri(prefix_uri)
+    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return {
+        f"s3://{bucket}/{item['Key']}": item["ETag"] for page in pages for item in page.get("Contents", [])
+    }
+
+
+def fingerprint(folder_uri: str, etags: Mapping[str, str]) -> str:
+    """Another one when a data object below the folder, which ends with a slash, is replaced, new or gone."""
+    named = [f"{uri} {etags[uri]}" for uri in data_objects(folder_uri, etags)]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
 def exists(uri: str) -> bool:
@@ -169,9 +202,9 @@ def delete(uri: str) -> None:
     _s3().delete_object(Bucket=bucket, Key=key)
 
 
-def mark_success(prefix_uri: str) -> None:
+def mark_success(prefix_uri: str, content: bytes = b"") -> None:
     """Writes `_SUCCESS`, the last object of a folder: without it the folder is incomplete."""
-    write_bytes(f"{prefix_uri}/_SUCCESS", b"")
+    write_bytes(f"{prefix_uri}/_SUCCESS", content)
 
 
 def _s3() -> Any:

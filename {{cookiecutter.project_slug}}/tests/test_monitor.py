@@ -132,6 +132,34 @@ def test_a_period_that_was_not_scored_fails_the_step_after_the_others_are_publis
     assert not [name for name in made.names("score/2026-08-10") if "output" in name]
 
 
+@pytest.mark.parametrize("state", ["broken", "empty"])
+def test_scores_of_an_earlier_delivery_lose_their_mark_when_the_new_one_cannot_be_scored(
+    world: Callable[..., World], state: str
+) -> None:
+    made = world()
+    made.score({PERIOD: applicants(300, 7)}, "cccccccccccc")
+    scores = [name for name in made.names(f"score/{PERIOD}/output") if not name.endswith("_SUCCESS")]
+    violation = {"feature_name": "id", "constraint_check_type": "data_type_check", "description": "twice"}
+    entry = {"state": state, "objects": [], "rows": 0, "broken": [violation] if state == "broken" else []}
+    for execution in ("dddddddddddd", "eeeeeeeeeeee"):
+        with pytest.raises(DataError, match=f"{PERIOD} was not scored"):
+            made.score({PERIOD: entry}, execution)
+        assert made.names(f"score/{PERIOD}/output") == scores
+        (note,) = made.drift(PERIOD)["notes"]
+        assert f"score/{PERIOD}/output holds the scores of an earlier delivery" in note
+        page = storage.read_bytes(made.uri("score", PERIOD, "monitor", "report.html")).decode()
+        assert "the scores of an earlier delivery" in page
+    made.score({PERIOD: applicants(300, 8)}, "ffffffffffff")
+    assert f"score/{PERIOD}/output/_SUCCESS" in made.names("score") and made.drift(PERIOD)["notes"] == []
+
+
+def test_too_few_rows_have_a_status_of_their_own(world: Callable[..., World]) -> None:
+    made = world()
+    summary = made.score({PERIOD: applicants(49, 7), "2026-08-10": applicants(50, 8)})["summary"]
+    assert made.drift(PERIOD)["status"] == "too few" and f"{PERIOD}: 49 rows, too few;" in summary
+    assert made.drift("2026-08-10")["status"] == "quiet"
+
+
 def test_without_a_model_nothing_is_scored_and_nothing_is_broken(world: Callable[..., World]) -> None:
     made = World(world().settings, None)
     assert made.score({})["monitor_uris"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from ml_pipeline import bias_metrics, ingest, model_quality, storage
 from ml_pipeline.bias_metrics import Sample
 from ml_pipeline.dialect import DataError
 from ml_pipeline.metrics import Predictions, trivial_predictions
-from ml_pipeline.monitoring import cloudwatch, groups, truth
+from ml_pipeline.monitoring import cloudwatch, groups, publishing, truth
 from ml_pipeline.monitoring.groups import Tally
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps.process import prepare, reading
@@ -191,6 +192,69 @@ def test_a_broken_line_of_json_is_named(world: Callable[..., World], line: str, 
         made.score({PERIOD: rows})
 
 
+def test_labels_of_another_period_that_cannot_be_joined_are_told_and_fail_nothing(
+    world: Callable[..., World], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, rows = world(), applicants(600, 7)
+    made.score({PERIOD: rows}, "cccccccccccc")
+    made.put_truth(PERIOD, "l.csv", b"id,approved\n7-1,perhaps\n")
+    result = made.score({NEXT: applicants(600, 8)}, "dddddddddddd")
+    told = f"truth/{PERIOD} was not joined: .*l.csv row 1, column approved: label must be one of no, yes"
+    assert re.search(told, result["summary"]) and re.search(told, capsys.readouterr().out)
+    (note,) = made.drift(PERIOD)["notes"]
+    page = storage.read_bytes(made.uri("score", PERIOD, "monitor", "report.html")).decode()
+    assert re.match(told, note) and f"truth/{PERIOD} was not joined" in page
+    assert [uri.split("/")[4] for uri in result["drift_uris"]] == [NEXT] and made.drift(NEXT)["notes"] == []
+    assert MARK not in made.names("score") and made.names("raw") == []
+    made.truth(PERIOD, rows, "l.csv")
+    made.score({}, "eeeeeeeeeeee")
+    assert made.drift(PERIOD)["notes"] == [] and made.drift(PERIOD)["quality"]["rows"] == 600
+
+
+def test_labels_that_are_asked_for_by_name_are_counted_alone_or_fail(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(600, 7)
+    asked = {"state": "labels", "objects": [], "rows": 0, "broken": []}
+    made.score({PERIOD: rows}, "cccccccccccc")
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: asked}, "dddddddddddd")
+    again = made.score({PERIOD: asked}, "eeeeeeeeeeee")
+    found = made.drift(PERIOD)
+    assert [uri.split("/")[4] for uri in again["drift_uris"]] == [PERIOD]
+    assert found["execution"] == "cccccccccccc" and found["quality"]["rows"] == 600
+    made.put_truth(PERIOD, "labels.csv", b"id,approved\nx,yes\n")
+    with pytest.raises(DataError, match=f"truth/{PERIOD} was not joined: none of its 1 labels"):
+        made.score({PERIOD: asked}, "ffffffffffff")
+    assert "none of its 1 labels" in made.drift(PERIOD)["notes"][0]
+    assert made.drift(PERIOD) | {"notes": []} == found
+    made.score({NEXT: rows.assign(income=rows["income"] * 100)}, "gggggggggggg")
+    made.truth(NEXT, rows)
+    with pytest.raises(DataError, match=f"labels of {NEXT} are not used, since its data are broken"):
+        made.score({NEXT: asked}, "hhhhhhhhhhhh")
+
+
+def test_labels_that_were_replaced_are_counted_anew(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(600, 7)
+    made.truth(PERIOD, rows[:300])
+    made.score({PERIOD: rows}, "cccccccccccc")
+    made.truth(PERIOD, rows)
+    assert made.score({}, "dddddddddddd")["drift_uris"] != []
+    assert made.drift(PERIOD)["quality"]["rows"] == 600
+    assert training_rows(made) == 600
+    assert made.score({}, "eeeeeeeeeeee")["drift_uris"] == []
+    storage.write_bytes(made.uri(MARK), b"")  # of a version that did not tell the labels
+    made.truth(PERIOD, rows[:200])
+    assert made.score({}, "ffffffffffff")["drift_uris"] == []
+
+
+def test_labels_of_scored_rows_that_are_gone_are_of_no_use(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(300, 7)
+    made.score({PERIOD: rows}, "cccccccccccc")
+    made.truth(PERIOD, rows)
+    for uri, _ in storage.list_uris(made.settings.uri("cccccccccccc", "transform")):
+        storage.delete(uri)
+    assert f"labels of {PERIOD} are not used, since s3://" in made.score({}, "dddddddddddd")["summary"]
+
+
 def test_an_id_that_was_scored_twice_has_no_label(world: Callable[..., World]) -> None:
     made, rows = world(), applicants(600, 7)
     rows.loc[500, "id"] = rows.loc[3, "id"]
@@ -227,12 +291,34 @@ def test_scored_rows_and_their_labels_are_the_next_training_data(world: Callable
 
 def test_training_data_that_are_there_are_left(world: Callable[..., World]) -> None:
     made, rows = world(), applicants(600, 7)
-    storage.write_bytes(made.uri("raw", PERIOD, "data.csv"), b"mine")
-    storage.mark_success(made.uri("raw", PERIOD))
     made.truth(PERIOD, rows)
-    assert f"raw/{PERIOD} is there already and left" in made.score({PERIOD: rows})["summary"]
-    assert made.names("raw") == [f"raw/{PERIOD}/_SUCCESS", f"raw/{PERIOD}/data.csv"]
-    assert made.drift(PERIOD)["quality"]["rows"] == 600
+    for name in ("data.csv", "data.parquet"):
+        publishing.clear(made.uri("raw", PERIOD))
+        storage.write_bytes(made.uri("raw", PERIOD, name), b"mine")
+        storage.mark_success(made.uri("raw", PERIOD))
+        left = f"raw/{PERIOD} holds other data than Monitor's and is left as it is"
+        assert left in made.score({PERIOD: rows})["summary"]
+        assert made.names("raw") == [f"raw/{PERIOD}/_SUCCESS", f"raw/{PERIOD}/{name}"]
+        assert storage.read_bytes(made.uri("raw", PERIOD, name)) == b"mine"
+        assert made.drift(PERIOD)["quality"]["rows"] == 600
+
+
+def test_training_data_that_monitor_made_are_replaced_when_the_period_is_scored_again(
+    world: Callable[..., World],
+) -> None:
+    made, rows = world(), applicants(600, 7)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows[:400]}, "cccccccccccc")
+    assert training_rows(made) == 400
+    made.score({PERIOD: rows}, "dddddddddddd")
+    assert training_rows(made) == 600
+    storage.write_bytes(made.uri("raw", PERIOD, "more.csv"), b"mine")
+    made.score({PERIOD: rows[:500]}, "eeeeeeeeeeee")
+    assert training_rows(made) == 600 and f"raw/{PERIOD}/more.csv" in made.names("raw")
+
+
+def training_rows(made: World) -> int:
+    return len(storage.read_parquet(made.uri("raw", PERIOD, "data.parquet")))
 
 
 def test_training_data_are_there_before_an_alarm_can_ring(
