@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROWS = 600
@@ -120,6 +122,29 @@ def test_only_what_is_asked_for_is_compiled(scored, unlabelled):
     """run compiles the training pipeline alone, score that of scoring; a second time neither."""
     assert "compiling demo-local-score ..." in scored[0] and "demo-local-train" not in scored[0]
     assert "compiling" not in unlabelled
+
+
+def test_scores_do_not_depend_on_the_form_of_the_rows(project, scored):
+    """Typed parquet, other columns first behind another delimiter, and three objects instead of two."""
+    frame = pd.concat([pd.read_csv(project / "new" / f"{name}.csv", dtype=str) for name in ("one", "two")])
+    names, folder = list(frame), project / "forms"
+    folder.mkdir()
+    first, second, third = (frame[place : place + ROWS // 3] for place in range(0, ROWS, ROWS // 3))
+    typed_first = pd.read_csv(io.StringIO(first.to_csv(index=False)))
+    assert {"int64", "float64"} & {str(kind) for kind in typed_first.dtypes}
+    typed_first[names[::-1]].to_parquet(folder / "a.parquet", index=False)
+    second[names[::-1]].to_csv(folder / "b.csv", sep=";", index=False)
+    third[[*names[3:], *names[:3]]].to_csv(folder / "c.tsv", sep="\t", index=False)
+    code, out, err = typed(project, "score", "--data", "forms", "--period", "2026-02-02")
+    assert code == 0, out + err
+    assert scores_of(project / re.search(r"-> (runs/\w+)", out)[1]) == scores_of(scored[1])
+
+
+def scores_of(run: Path) -> dict[str, tuple[str, str]]:
+    """Label and score of each id, as they are written."""
+    rows = [row for path in (run / "output").iterdir() for row in csv.DictReader(path.open())]
+    assert len(rows) == ROWS
+    return {row["applicant_id"]: (row["predicted_label"], row["score"]) for row in rows}
 
 
 def test_labels_that_come_later_are_joined_without_the_rows(project, unlabelled):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import monitored
@@ -17,6 +19,7 @@ from monitored import World, applicants, sent
 from ml_pipeline import bias_metrics, ingest, model_quality, storage
 from ml_pipeline.bias_metrics import Sample
 from ml_pipeline.dialect import DataError
+from ml_pipeline.features import FeatureSpec, Target
 from ml_pipeline.metrics import Predictions, trivial_predictions
 from ml_pipeline.monitoring import cloudwatch, groups, publishing, truth
 from ml_pipeline.monitoring.groups import Tally
@@ -410,6 +413,23 @@ def test_a_tally_of_blocks_is_that_of_the_whole() -> None:
     assert whole.metrics(True)["CDDPL"] == pytest.approx(bias_metrics.cdd(positive, member, group))
     assert whole.metrics(True)["DI"] == pytest.approx(bias_metrics.di(positive, member))
     assert whole.metrics(False)["CDDPL"] is None
+
+
+def test_labels_take_little_memory_for_each_row(
+    tmp_path: Path,
+) -> None:
+    path, rows = tmp_path / "labels.csv", 200_000
+    path.write_text(
+        "id,approved\n" + "".join(f"customer-{row},{'yes' if row % 3 else 'no'}\n" for row in range(rows))
+    )
+    spec = FeatureSpec(("id",), (), Target("approved", "binary", ("no", "yes"), "yes"), ("",))
+    truth.read_file(path, spec, ("id",), ("",))  # what is loaded once
+    tracemalloc.start()
+    found = truth.read_file(path, spec, ("id",), ("",))
+    peak = tracemalloc.get_traced_memory()[1]  # of Python and numpy, not of Arrow
+    tracemalloc.stop()
+    assert len(found.keys) == rows and found.labels.sum() == 133333
+    assert peak / rows < 80
 
 
 def test_ids_of_two_columns_are_not_mixed_up() -> None:

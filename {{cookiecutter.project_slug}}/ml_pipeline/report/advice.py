@@ -46,7 +46,8 @@ def _repeated(found: Measured) -> Iterator[Point]:
     names = listed(_named(found.broken_columns))
     yield (
         f"Rows that share an id ({names})",
-        f"{measured.described(found['broken'][0])} Nothing was scored.",
+        "Nothing was scored, since no label could be told which of these rows it is of. Leave out all but one "
+        "row of each id; the first ones are named above.",
     )
     yield _again(found)
     yield (
