@@ -46,8 +46,8 @@ def _repeated(found: Measured) -> Iterator[Point]:
     names = listed(_named(found.broken_columns))
     yield (
         f"Rows that share an id ({names})",
-        "Nothing was scored, since no label could be told which of these rows it is of. Leave out all but one "
-        "row of each id; the first ones are named above.",
+        "Nothing was scored, since no label could be told which of these rows it is of. Leave out all but "
+        "one row of each id; the first ones are named above.",
     )
     yield _again(found)
     yield (
