@@ -10,6 +10,7 @@ import pytest
 from test_select import ROWS, SPEC, register
 
 from ml_pipeline import delivery, storage
+from ml_pipeline.cloud import upload
 from ml_pipeline.dialect import DataError
 from ml_pipeline.errors import InputError
 from ml_pipeline.monitoring import results
@@ -104,6 +105,14 @@ def test_labels_are_checked_by_the_model_that_scored_the_period_else_by_the_appr
     results.write_scored("2027-01-01", {"feature_spec_uri": place}, "", "x", chosen)
     storage.mark_success(f"s3://{bucket}/score/2027-01-01/output")
     delivery.check_labels(perhaps, "2027-01-01", None, chosen)
+
+
+def test_labels_that_monitor_would_refuse_are_not_uploaded(bucket, tmp_path, settings):
+    labels, chosen = written(tmp_path, "labels.csv", "id,approved\nA1,perhaps\n"), settings(data=DATA)
+    register(chosen)
+    with pytest.raises(DataError, match=r"labels.csv row 1, column approved: label must be one of no, yes"):
+        upload.upload([labels], "truth", "2027-01-01", False, chosen)
+    assert storage.list_uris(f"s3://{bucket}/truth/") == []
 
 
 @pytest.mark.parametrize("name", ["header.csv", "header.parquet"])
