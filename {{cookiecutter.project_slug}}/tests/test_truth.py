@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import monitored
@@ -18,6 +19,7 @@ from ml_pipeline.dialect import DataError
 from ml_pipeline.metrics import Predictions, trivial_predictions
 from ml_pipeline.monitoring import cloudwatch, groups
 from ml_pipeline.monitoring.groups import Tally
+from ml_pipeline.report import drift
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps.process import prepare, reading
 
@@ -40,6 +42,8 @@ def test_quality_is_that_of_the_scored_rows_beside_their_labels(world: Callable[
     assert quality(made) == model_quality.statistics("binary", found, constant, ("no", "yes"), 50, 7)
     assert sent()["QualityDrop"] == 0.0
     assert MARK in made.names("score")
+    page = storage.read_bytes(made.uri("score", PERIOD, "monitor", "report.html")).decode()
+    assert page == drift.page(made.drift(PERIOD))
 
 
 def test_a_model_that_has_become_worse_is_told(world: Callable[..., World]) -> None:
@@ -77,7 +81,7 @@ def test_labels_whose_count_was_not_sent_are_counted_once_more_and_not_twice(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, rows = world(), applicants(600, 7)
-    rows["approved"] = rows["approved"].to_numpy()[::-1]
+    rows["approved"] = np.where(rows["sex"] == "female", "no", "yes")
     made.score({PERIOD: rows}, "cccccccccccc")
     made.truth(PERIOD, rows)
 
@@ -91,7 +95,12 @@ def test_labels_whose_count_was_not_sent_are_counted_once_more_and_not_twice(
     result = made.score({}, "eeeeeeeeeeee")
     assert made.drift(PERIOD) == first and first["metrics"]["QualityDrop"] > 0
     late = sum(metric["violated"] for metric in first["quality"]["metrics"].values())
-    assert result["violations"]["QualityDrop"] == late == first["metrics"]["QualityDrop"]
+    of_bias = [each for each in first["violations"] if each["constraint_check_type"] == "bias_drift_check"]
+    needing = [each for each in of_bias if each["metric_name"] not in groups.WITHOUT_LABELS]
+    assert len({(each["facet_value"], each["metric_name"]) for each in of_bias}) == len(of_bias)
+    assert first["metrics"]["BiasDrift"] == len(of_bias) and len(needing) > 0
+    wanted = {"DataBroken": 0, "QualityDrop": late, "BiasDrift": len(needing)}
+    assert result["violations"] == wanted and late == first["metrics"]["QualityDrop"]
 
 
 def test_labels_without_a_mark_are_not_complete(world: Callable[..., World]) -> None:
@@ -176,6 +185,23 @@ def test_training_data_that_are_there_are_left(world: Callable[..., World]) -> N
     assert f"raw/{PERIOD} is there already and left" in made.score({PERIOD: rows})["summary"]
     assert made.names("raw") == [f"raw/{PERIOD}/_SUCCESS", f"raw/{PERIOD}/data.csv"]
     assert made.drift(PERIOD)["quality"]["rows"] == 600
+
+
+def test_training_data_that_did_not_arrive_have_no_mark(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, rows, upload = world(), applicants(600, 7), storage.upload
+
+    def fails(path: Path, uri: str, *more: Any) -> None:
+        if uri.endswith("data.parquet"):
+            raise OSError("the network is gone")
+        upload(path, uri, *more)
+
+    made.truth(PERIOD, rows)
+    monkeypatch.setattr(storage, "upload", fails)
+    with pytest.raises(OSError, match="network"):
+        made.score({PERIOD: rows})
+    assert made.names("raw") == [] and MARK not in made.names("score")
 
 
 def test_training_data_are_there_before_an_alarm_can_ring(
