@@ -89,9 +89,9 @@ def test_labels_of_a_regression_are_numbers(bucket: str, name: str, content: byt
     assert labels_of(read(bucket, {name: content}, AMOUNT), "1", "2", "3") == [2.5, -1000.0, None]
 
 
-def test_labels_that_look_like_numbers_stay_the_classes_that_they_are(bucket: str) -> None:
-    classes = FeatureSpec(("id",), SPEC.features, Target("approved", "binary", ("0", "1"), "1"), ("",))
-    assert labels_of(read(bucket, {"l.csv": b"id,approved\na,1\nb,0.0\nc,\n"}, classes), "a", "b") == [1, 0]
+def test_labels_that_look_like_numbers_stay_the_texts_that_they_are(bucket: str) -> None:
+    codes = FeatureSpec(("id",), SPEC.features, Target("approved", "binary", ("01", "02"), "02"), ("",))
+    assert labels_of(read(bucket, {"l.csv": b"id,approved\na,02\nb,01\n"}, codes), "a", "b") == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
