@@ -60,8 +60,8 @@ def put(
 ) -> tuple[str, ...]:
     """Writes what Bias reads; its first arguments."""
     places = [settings.uri(EXECUTION, *parts) for parts in (("process", "splits"), ("process", "encoded"))]
-    storage.write_parquet(f"{places[0]}/test.parquet", raw)
-    storage.write_parquet(f"{places[1]}/test.parquet", encoded.assign(label=0.0))
+    storage.write_bytes(f"{places[0]}/test.parquet", raw.to_parquet(index=False))
+    storage.write_bytes(f"{places[1]}/test.parquet", encoded.assign(label=0.0).to_parquet(index=False))
     predictions_uri = settings.uri(EXECUTION, "evaluate", "predictions.csv")
     storage.write_bytes(predictions_uri, predictions.to_csv(index=False).encode())
     metrics_uri = settings.uri(EXECUTION, "evaluate", "metrics.json")
