@@ -128,10 +128,11 @@ def test_a_cell_with_a_line_break_is_whole_wherever_the_bytes_are_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     content = b"".join(b'"a\n%d",1.5,north,yes,0.75\n' % place for place in range(20))
-    monkeypatch.setattr(served, "READ_BYTES", 64)
     monkeypatch.setattr(served.storage, "stream", lambda uri: pa.BufferReader(content))
-    (block,) = served.blocks("s3://b/x.out", Layout(("id",), SPEC))
-    assert block[served.key("passed", "id")].to_pylist() == [f"a\n{place}" for place in range(20)]
+    for size in range(30, 90):
+        monkeypatch.setattr(served, "READ_BYTES", size)
+        (block,) = served.blocks("s3://b/x.out", Layout(("id",), SPEC))
+        assert block[served.key("passed", "id")].to_pylist() == [f"a\n{place}" for place in range(20)]
 
 
 def test_answered_objects_are_those_of_batch_transform(bucket: str) -> None:
@@ -284,8 +285,9 @@ def test_to_become_fairer_is_no_drift(name: str, baseline: float, value: float, 
 def test_labels_without_a_violation_leave_a_period_that_has_drifted_so() -> None:
     drifted = document.empty("2026-08-03", "e1", None) | {"rows": 900, "violations": [{"description": "x"}]}
     drifted |= {"metrics": {"DataDrift": 1, "BiasDrift": 1}}
-    found = document._with_violations(drifted, {"QualityDrop": [], "BiasDrift": [{"description": "y"}]})
-    assert found["status"] == "drift" and len(found["violations"]) == 2
+    found = document._with_violations(drifted, {"QualityDrop": [], "BiasDrift": []})
+    assert found["status"] == "drift" and found["violations"] == drifted["violations"]
+    found = document._with_violations(found, {"BiasDrift": [{"description": "y"}]})
     assert found["metrics"] == {"DataDrift": 1, "BiasDrift": 2, "QualityDrop": 0}
 
 
