@@ -271,10 +271,13 @@ def test_bias_that_becomes_worse_rings_alone(world: Callable[..., World]) -> Non
     poor = rows["income"] < rows["income"].median()
     generator = np.random.default_rng(3)
     rows["sex"] = np.where(poor == (generator.random(3000) < 0.9), "female", "male")
+    made.truth(PERIOD, rows)
     made.score({PERIOD: rows})
     found = sent()
     assert found["BiasDrift"] > 0
     assert found["DataDrift"] == found["PredictionDrift"] == found["AttributionDrift"] == 0.0
+    of_bias = [each for each in made.drift(PERIOD)["violations"] if "facet" in each]
+    assert len({(each["facet_value"], each["metric_name"]) for each in of_bias}) == len(of_bias)
     (told, *_) = made.drift(PERIOD)["violations"]
     assert told["constraint_check_type"] == "bias_drift_check" and told["facet"] == "sex"
 
