@@ -205,6 +205,9 @@ def test_multi_record_packs_rows_up_to_the_payload_limit(aws: Server) -> None:
     sizes = [request["rows"] for request in job.requests()]
     assert sizes == [16, 16, 8], "16 lines of 65,536 bytes are 1 MiB"
     assert max(request["bytes"] for request in job.requests()) <= 1 << 20
+    job = Job(aws, {"a.csv": line * 40}, BatchStrategy="MultiRecord")
+    job.ended()
+    assert [request["rows"] for request in job.requests()] == [40], "6 MB unless the job says otherwise"
 
 
 def test_the_container_says_how_it_wants_its_requests(aws: Server) -> None:
@@ -338,17 +341,20 @@ def test_no_objects_fail_the_job(aws: Server) -> None:
     )
 
 
-def test_a_job_leaves_no_process(aws: Server) -> None:
-    job = Job(aws, {"a.csv": table(4)}, BatchStrategy="SingleRecord", Environment={"ECHO_SECONDS": "0.3"})
+@pytest.mark.parametrize("deaf", ["", "1"])
+def test_a_job_leaves_no_process(aws: Server, deaf: str) -> None:
+    job = Job(aws, {"a.csv": table(2)}, Environment={"ECHO_SECONDS": "0.3", "ECHO_DEAF": deaf})
     container = container_of(job)
     assert is_running(container)
     job.ended()
     assert not is_running(container)
 
 
-def test_a_stopped_job_kills_its_container(aws: Server) -> None:
-    job = Job(aws, {"a.csv": b"1,2\n"}, Environment={"ECHO_SECONDS": "600"})
+@pytest.mark.parametrize("deaf", ["", "1"])
+def test_a_job_that_is_stopped_within_a_request_kills_its_container(aws: Server, deaf: str) -> None:
+    job = Job(aws, {"a.csv": b"1,2\n"}, Environment={"ECHO_SECONDS": "600", "ECHO_DEAF": deaf})
     container = container_of(job)
+    until(lambda: "request {" in read(aws.state / "logs" / f"{job.name}.log"))
     job.client.stop_transform_job(TransformJobName=job.name)
     began = time.monotonic()
     assert job.ended()["TransformJobStatus"] == "Stopped"
