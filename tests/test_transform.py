@@ -13,13 +13,15 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from urllib3 import HTTPResponse
 
 from conftest import REGION, ROLE, Server, started
-from local_aws.invocations import Endpoint, Limits, transformed
+from local_aws.invocations import BadObject, Endpoint, Limits, batches, transformed
 from local_aws.rowfilter import BadFilter, BadRow, Processing, parse, split_csv
 from waiting import until
 
@@ -444,6 +446,42 @@ def test_an_object_is_read_no_further_than_the_requests_under_way() -> None:
         assert next(written) == b"0\n"
         assert len(consumed) <= 4
         assert b"".join(written) == b"".join(b"%d\n" % row for row in range(1, 1000))
+
+
+MIB = Limits(at_once=1, payload_bytes=1 << 20, split=True, single=False)
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [(MIB, "row 2"), (replace(MIB, single=True), "row 2"), (replace(MIB, split=False), "the object")],
+)
+def test_what_is_larger_than_a_request_may_be_is_refused(limits: Limits, what: str) -> None:
+    lines = [b"1\n", b"0" * (1 << 20) + b"0\n"]
+    with pytest.raises(BadObject, match=f"{what} has 1,048,5.. bytes, MaxPayloadInMB allows 1 MB a request"):
+        list(batches(lines, Processing(), limits))
+
+
+def test_a_row_of_a_long_object_has_its_own_number() -> None:
+    lines = [b"1,2,3\n"] * 2499 + [b"4,5\n"]
+    with pytest.raises(BadObject, match="row 2500: a filter asks for position 2, the row has 2 columns"):
+        list(batches(lines, Processing(input_filter="$[0,2]"), MIB))
+
+
+@pytest.mark.parametrize(("status", "requests"), [(400, 1), (413, 1), (429, 3), (500, 3), (503, 3)])
+def test_only_a_container_that_may_do_better_is_asked_again(
+    status: int, requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+
+    class Pool:
+        def request(self, method: str, url: str, body: bytes, **more: object) -> HTTPResponse:
+            sent.append(body)
+            return HTTPResponse(b"no", status=status)
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(BadObject, match=f"{status}: no"):
+        Endpoint("http://nowhere", 1, 2, {}, Pool()).invoke(b"1,2")
+    assert sent == [b"1,2"] * requests
 
 
 def test_a_join_of_media_types_that_have_no_rows_is_refused() -> None:
