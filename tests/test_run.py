@@ -210,8 +210,9 @@ def test_logs_hold_what_each_step_printed(ran):
 def test_the_second_run_meets_the_approved_champion_and_starts_from_its_parents_trials(ran):
     project = ran[0]
     assert command(project, "approve", "7").returncode == 2
-    for decision in ("approve", "reject", "approve"):
+    for decision, status in (("reject", "Rejected"), ("approve", "Approved")):
         assert command(project, decision, "1").returncode == 0
+        assert results(project)["model_package"]["ModelApprovalStatus"] == status
     parent = results(project)["tuning"]["job"]
     edit(project / "settings.toml", "warm_start_parents = []", f'warm_start_parents = ["{parent}"]')
     done = command(project, "run", "--set", "ApprovalStatus=Approved")
