@@ -94,12 +94,6 @@ def read_parquet(uri: str) -> pd.DataFrame:
         return pd.read_parquet(path)
 
 
-def write_parquet(uri: str, frame: pd.DataFrame) -> None:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    write_bytes(uri, buffer.getvalue())
-
-
 def write_csv(uri: str, table: pa.Table) -> None:
     """Writes a header and rows; a missing cell is empty, no cell is quoted unless one of them needs it."""
     header = io.StringIO(newline="")
@@ -186,7 +180,7 @@ def data_objects(folder_uri: str, uris: Iterable[str]) -> list[str]:
 
 
 def _hidden(name: str) -> bool:
-    return not name or any(part == "" or part[0] in "_." for part in name.split("/"))
+    return any(part == "" or part[0] in "_." for part in name.split("/"))
 
 
 def folders(prefix_uri: str) -> list[str]:

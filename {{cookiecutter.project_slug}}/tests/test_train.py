@@ -257,7 +257,7 @@ def put(settings: Settings, problem: str = "binary") -> tuple[str, str]:
         )
         frame = pd.DataFrame(found.features, columns=list("abcd"))
         frame.insert(0, "label", label)
-        storage.write_parquet(f"{encoded}/{split}.parquet", frame)
+        storage.write_bytes(f"{encoded}/{split}.parquet", frame.to_parquet(index=False))
     spec_uri = settings.uri(EXECUTION, "process", "feature_spec.json")
     storage.write_bytes(spec_uri, b'{"version": 1}')
     return encoded, spec_uri
