@@ -1,14 +1,15 @@
 """A container for batch transform tests, started as `serve`: answers each row with the sum of its numbers.
 
 Variables change that: ECHO_FAIL_FIRST (that many requests get 503), ECHO_PARAMETERS (its answer to
-/execution-parameters), ECHO_DIE (exit code at start), ECHO_SECONDS (of work a request) and ECHO_EXTRA (rows
-that are too many).
+/execution-parameters), ECHO_DIE (exit code at start), ECHO_SECONDS (of work a request), ECHO_EXTRA (rows that
+are too many) and ECHO_DEAF (it does not heed SIGTERM).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -68,6 +69,8 @@ def predict(rows: list[str], content_type: str) -> tuple[int, str]:
 
 
 def main() -> None:
+    if os.environ.get("ECHO_DEAF"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("pid", os.getpid(), flush=True)
     model = sorted(path.name for path in Path(os.environ["SM_MODEL_DIR"]).iterdir())
     print(

@@ -610,6 +610,7 @@ def test_smoke_looks_at_every_step_and_what_it_started(smoked):
     answers = smoked[1]["train"]["cloud"]["answers"]
     jobs = {name for name in answers if ": Describe" in name}
     steps = ("Process", "Tune", "Train", "Transform", "Evaluate", "Bias", "Register")
+    assert {f"{step}: ListPipelineExecutionSteps" for step in steps} <= set(answers)
     started = {f"started by a step: Describe{kind}" for kind in ("TransformJob", "HyperParameterTuningJob")}
     assert jobs == {f"{step}: DescribeTrainingJob" for step in steps} | started | {
         "started by a step: DescribeTrainingJob"

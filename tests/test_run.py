@@ -210,8 +210,9 @@ def test_logs_hold_what_each_step_printed(ran):
 def test_the_second_run_meets_the_approved_champion_and_starts_from_its_parents_trials(ran):
     project = ran[0]
     assert command(project, "approve", "7").returncode == 2
-    for decision in ("approve", "reject", "approve"):
+    for decision, status in (("reject", "Rejected"), ("approve", "Approved")):
         assert command(project, decision, "1").returncode == 0
+        assert results(project)["model_package"]["ModelApprovalStatus"] == status
     parent = results(project)["tuning"]["job"]
     edit(project / "settings.toml", "warm_start_parents = []", f'warm_start_parents = ["{parent}"]')
     done = command(project, "run", "--set", "ApprovalStatus=Approved")
@@ -260,6 +261,7 @@ def test_the_shipped_workspace_holds_the_package_alone(ran):
 
 def test_a_raising_step_is_told_in_15_lines_with_the_users_own_frame(make_project):
     project = make_project()
+    edit(project / "settings.toml", "trials = 4", "trials = 0")
     train = project / "ml_pipeline/steps/train.py"
     text = train.read_text()
     signature = re.search(
@@ -286,6 +288,7 @@ def test_a_raising_step_is_told_in_15_lines_with_the_users_own_frame(make_projec
 
 def test_a_killed_step_fails_the_run_and_says_so(make_project):
     project = make_project()
+    edit(project / "settings.toml", "trials = 4", "trials = 0")
     evaluate = project / "ml_pipeline/steps/evaluate.py"
     evaluate.write_text(
         evaluate.read_text() + "\n\ndef evaluate(*args):\n    import os\n    os.kill(os.getpid(), 9)\n"
@@ -431,11 +434,13 @@ def test_a_regression_set_runs_to_a_registered_model(make_project):
 
 
 def test_both_bias_engines_give_the_same_analysis(make_project):
+    project = make_project(bias_engine="clarify")
+    edit(project / "settings.toml", "trials = 4", "trials = 0")
     analyses = []
-    for engine in ("in_step", "clarify"):
-        project = make_project(bias_engine=engine)
-        edit(project / "settings.toml", "trials = 4", "trials = 0")
-        done = command(project, "run", "--fresh")
+    for engine, steps in (("clarify", ()), ("in_step", ("--from", "Bias"))):  # of the same model
+        if steps:
+            edit(project / "settings.toml", 'engine = "clarify"', f'engine = "{engine}"')
+        done = command(project, "run", *steps)
         assert done.returncode == 0, done.stdout + done.stderr
         analyses.append(results(project)["bias/analysis"])
     for part in ("pre_training_bias_metrics", "post_training_bias_metrics"):

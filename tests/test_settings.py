@@ -1,5 +1,7 @@
 """settings.toml is validated once, whole, and every refusal says where, what and what instead."""
 
+import re
+
 import pytest
 
 from ml_pipeline import settings
@@ -42,7 +44,9 @@ def test_whole_number_ranges_stay_whole_numbers(load):
         ("trials = 4", "trails = 4", "unknown key trails (settings.toml, [tune]); did you mean trials?"),
         ("trials = 4 ", "", "trials is missing (settings.toml, [tune])"),
         ("trials = 4", 'trials = "4"', "trials must be a whole number, got '4' (settings.toml, [tune])"),
+        ("trials = 4", "trials = true", "trials must be a whole number, got True (settings.toml, [tune])"),
         ("trials = 4", "trials = -1", "trials must be in [0, 750], got -1 (settings.toml, [tune])"),
+        ("trials = 4", "trials = 751", "trials must be in [0, 750], got 751 (settings.toml, [tune])"),
         (
             'account = ""',
             'account = "12345"',
@@ -92,6 +96,22 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             "must be above 0 and leave rows to train on, got 0.16 and 0.9",
         ),
         (
+            "test_fraction = 0.20",
+            "test_fraction = 0",
+            "must be above 0 and leave rows to train on, got 0.16 and 0",
+        ),
+        (
+            "validation_fraction = 0.16",
+            "validation_fraction = 0",
+            "must be above 0 and leave rows to train on",
+        ),
+        ("test_fraction = 0.20", "test_fraction = 0.84", "and leave rows to train on, got 0.16 and 0.84"),
+        (
+            'method = "stratified"',
+            'method = "ordered"',
+            "time must be the column that method = ordered needs, got ''",
+        ),
+        (
             'method = "stratified"',
             'method = "by_key"',
             "key must be the column that method = by_key needs, got ''",
@@ -105,6 +125,16 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             "eta = [0.02, 0.3",
             "eta = [0.3, 0.02",
             "eta must be from a lower to a higher number, got [0.3, 0.02]",
+        ),
+        (
+            "eta = [0.02, 0.3",
+            "eta = [0.3, 0.3",
+            "eta must be from a lower to a higher number, got [0.3, 0.3]",
+        ),
+        (
+            "num_round = 400",
+            "num_round = 4.5",
+            "num_round must be a whole number of rounds, at least 1, got 4.5",
         ),
         ("num_round = 400", "num_round = 0", "num_round must be a whole number of rounds, at least 1, got 0"),
         ('facets = ["sex"]', "facets = sex", "settings.toml is not valid TOML"),
@@ -132,6 +162,22 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             'objective = ""',
             'objective = "validation:acc"',
             "objective must be empty or validation: and one of accur",
+        ),
+        (
+            "[env.prod.tune]",
+            '[env.local]\ndata.problem = "regression"\nsplit.method = "random"\ngate.metric = "auc"\n'
+            "[env.prod.tune]",
+            "metric must be empty or one of rmse, mae, r2 for regression, got 'auc' (settings.toml, [gate])",
+        ),
+        (
+            "[monitor.thresholds] ",
+            "[monitor.thresholds]\npsy = 0.2 ",
+            "unknown key psy (settings.toml, [monitor.thresholds]); did you mean psi?",
+        ),
+        (
+            'timezone = "UTC"',
+            'timezone = "Mars/Base"',
+            "timezone must be what EventBridge Scheduler takes",
         ),
         ('metric = ""', 'metric = "rmse"', "metric must be empty or one of auc, pr_auc, logloss, brier"),
         ("[tags] ", "[tags]\nteam = 1 ", "team must be a text, got 1 (settings.toml, [tags])"),
@@ -189,6 +235,40 @@ def test_a_bad_value_is_refused_with_its_place_and_what_is_allowed(load, old, ne
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("max_wait_seconds = 7200", "max_wait_seconds = 3600"),  # as long as max_runtime_seconds
+        ("facet_values = {}", 'facet_values = { sex = ["female"] }'),
+        (
+            "[env.prod.tune]",
+            '[env.local.data]\nproblem = "multiclass"\npositive = ""\nfacets = []\n[env.prod.tune]',
+        ),
+    ],
+)
+def test_what_is_just_allowed_is_taken(load, old, new):
+    assert load(old, new).env == "local"
+
+
+def test_a_whole_number_is_taken_where_any_number_may_be(load):
+    hours = load("cool_down_hours = 24.0", "cool_down_hours = 24").triggers.cool_down_hours
+    assert hours == 24.0 and type(hours) is float
+
+
+def test_tags_secrets_and_prices_may_be_left_out(text, tmp_path):
+    path = tmp_path / settings.FILE
+    path.write_text(re.sub(r"^\[(?:tags|secrets|prices)\][^\[]*", "", text, flags=re.M), encoding="utf-8")
+    made = settings.load("local", path)
+    assert (made.tags, made.secrets, made.prices) == ({}, {}, {})
+
+
+def test_a_file_in_another_encoding_is_refused_as_such(text, tmp_path):
+    path = tmp_path / settings.FILE
+    path.write_bytes(b"# gr\xfc\xdfe\n" + text.encode())
+    with pytest.raises(settings.SettingsError, match=r"settings.toml is not valid TOML: .*utf-8"):
+        settings.load("local", path)
+
+
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(settings.SettingsError, match="run this in the project's folder"):
         settings.load("local", tmp_path / "settings.toml")
@@ -211,3 +291,17 @@ def test_names_follow_slug_environment_account_and_region(load):
         made.uri("exec1", "train", "model.tar.gz")
         == f"s3://{made.bucket}/executions/exec1/train/model.tar.gz"
     )
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "domain"),
+    [
+        ("eu-west-1", "aws", "amazonaws.com"),
+        ("cn-north-1", "aws-cn", "amazonaws.com.cn"),
+        ("us-gov-west-1", "aws-us-gov", "amazonaws.com"),
+    ],
+)
+def test_arns_and_hosts_are_those_of_the_regions_partition(load, region, partition, domain):
+    made = load('region = "us-east-1"', f'region = "{region}"')
+    assert made.role_arn.startswith(f"arn:{partition}:iam::")
+    assert f".dkr.ecr.{region}.{domain}/" in made.image_uri

@@ -13,13 +13,15 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from urllib3 import HTTPResponse
 
 from conftest import REGION, ROLE, Server, started
-from local_aws.invocations import Endpoint, Limits, transformed
+from local_aws.invocations import BadObject, Endpoint, Limits, batches, transformed
 from local_aws.rowfilter import BadFilter, BadRow, Processing, parse, split_csv
 from waiting import until
 
@@ -205,6 +207,9 @@ def test_multi_record_packs_rows_up_to_the_payload_limit(aws: Server) -> None:
     sizes = [request["rows"] for request in job.requests()]
     assert sizes == [16, 16, 8], "16 lines of 65,536 bytes are 1 MiB"
     assert max(request["bytes"] for request in job.requests()) <= 1 << 20
+    job = Job(aws, {"a.csv": line * 40}, BatchStrategy="MultiRecord")
+    job.ended()
+    assert [request["rows"] for request in job.requests()] == [40], "6 MB unless the job says otherwise"
 
 
 def test_the_container_says_how_it_wants_its_requests(aws: Server) -> None:
@@ -338,17 +343,20 @@ def test_no_objects_fail_the_job(aws: Server) -> None:
     )
 
 
-def test_a_job_leaves_no_process(aws: Server) -> None:
-    job = Job(aws, {"a.csv": table(4)}, BatchStrategy="SingleRecord", Environment={"ECHO_SECONDS": "0.3"})
+@pytest.mark.parametrize("deaf", ["", "1"])
+def test_a_job_leaves_no_process(aws: Server, deaf: str) -> None:
+    job = Job(aws, {"a.csv": table(2)}, Environment={"ECHO_SECONDS": "0.3", "ECHO_DEAF": deaf})
     container = container_of(job)
     assert is_running(container)
     job.ended()
     assert not is_running(container)
 
 
-def test_a_stopped_job_kills_its_container(aws: Server) -> None:
-    job = Job(aws, {"a.csv": b"1,2\n"}, Environment={"ECHO_SECONDS": "600"})
+@pytest.mark.parametrize("deaf", ["", "1"])
+def test_a_job_that_is_stopped_within_a_request_kills_its_container(aws: Server, deaf: str) -> None:
+    job = Job(aws, {"a.csv": b"1,2\n"}, Environment={"ECHO_SECONDS": "600", "ECHO_DEAF": deaf})
     container = container_of(job)
+    until(lambda: "request {" in read(aws.state / "logs" / f"{job.name}.log"))
     job.client.stop_transform_job(TransformJobName=job.name)
     began = time.monotonic()
     assert job.ended()["TransformJobStatus"] == "Stopped"
@@ -438,6 +446,42 @@ def test_an_object_is_read_no_further_than_the_requests_under_way() -> None:
         assert next(written) == b"0\n"
         assert len(consumed) <= 4
         assert b"".join(written) == b"".join(b"%d\n" % row for row in range(1, 1000))
+
+
+MIB = Limits(at_once=1, payload_bytes=1 << 20, split=True, single=False)
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [(MIB, "row 2"), (replace(MIB, single=True), "row 2"), (replace(MIB, split=False), "the object")],
+)
+def test_what_is_larger_than_a_request_may_be_is_refused(limits: Limits, what: str) -> None:
+    lines = [b"1\n", b"0" * (1 << 20) + b"0\n"]
+    with pytest.raises(BadObject, match=f"{what} has 1,048,5.. bytes, MaxPayloadInMB allows 1 MB a request"):
+        list(batches(lines, Processing(), limits))
+
+
+def test_a_row_of_a_long_object_has_its_own_number() -> None:
+    lines = [b"1,2,3\n"] * 2499 + [b"4,5\n"]
+    with pytest.raises(BadObject, match="row 2500: a filter asks for position 2, the row has 2 columns"):
+        list(batches(lines, Processing(input_filter="$[0,2]"), MIB))
+
+
+@pytest.mark.parametrize(("status", "requests"), [(400, 1), (413, 1), (429, 3), (500, 3), (503, 3)])
+def test_only_a_container_that_may_do_better_is_asked_again(
+    status: int, requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+
+    class Pool:
+        def request(self, method: str, url: str, body: bytes, **more: object) -> HTTPResponse:
+            sent.append(body)
+            return HTTPResponse(b"no", status=status)
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(BadObject, match=f"{status}: no"):
+        Endpoint("http://nowhere", 1, 2, {}, Pool()).invoke(b"1,2")
+    assert sent == [b"1,2"] * requests
 
 
 def test_a_join_of_media_types_that_have_no_rows_is_refused() -> None:

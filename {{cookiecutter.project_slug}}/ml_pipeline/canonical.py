@@ -22,6 +22,7 @@ from ml_pipeline.layout import Unfit, Wanted
 
 Violation = dict[str, str]
 WHOLE = "(all)"  # feature_name of a violation that is not about a column
+REPEATED = "more than once in the period"
 REPEATED_SHOWN, LOOKED_UP = 3, 1000  # of ids that stand more than once: those that are named, and looked for
 
 
@@ -86,10 +87,15 @@ def repeated(objects: list[Converted], ids: tuple[str, ...]) -> list[Violation]:
     )
     values = "1 value stands" if len(twice) == 1 else f"{len(twice):,} values stand"
     problem = (
-        f"{' + '.join(ids)}: {values} more than once in the period, so labels could not be joined: {shown}; "
+        f"{' + '.join(ids)}: {values} {REPEATED}, so labels could not be joined: {shown}; "
         "leave out all but one row of each"
     )
     return [violation(ids[0], "data_type_check", problem)]
+
+
+def is_repeated(found: Violation) -> bool:
+    """Whether it is one of `repeated`."""
+    return REPEATED in found["description"]
 
 
 def _read(source: Path, table: layout.Layout, made: Converted, wanted: Wanted) -> Iterator[pa.Table]:

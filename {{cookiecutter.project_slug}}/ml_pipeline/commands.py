@@ -77,12 +77,13 @@ def _score_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        required=True,
         metavar="DIR_OR_FILE",
         help="CSV or parquet, s3://bucket/key, or a folder of files; no labels are needed",
     )
     parser.add_argument(
-        "--truth", metavar="FILE", help="labels of the rows by id, if they are known: CSV or JSON Lines"
+        "--truth",
+        metavar="FILE",
+        help="labels by id, CSV or JSON Lines: of these rows, or, without --data, of a period scored before",
     )
     parser.add_argument("--period", metavar="YYYY-MM-DD", help="what the rows are of (default: today, UTC)")
 
@@ -95,7 +96,10 @@ def _score(chosen: Namespace) -> int:
     period = periods.checked(f"{now:%Y-%m-%d}" if chosen.period is None else chosen.period)
     if period > f"{now + periods.SKEW:%Y-%m-%d}":
         raise InputError(f"--period {period} is in the future: it is the day that the rows are of")
-    data, truth = delivery.files(chosen.data), source.local_file(chosen.truth) if chosen.truth else None
+    if not chosen.data and not chosen.truth:
+        raise InputError("nothing to do: name rows to score with --data, labels that have come with --truth")
+    data = delivery.files(chosen.data) if chosen.data else []
+    truth = source.local_file(chosen.truth) if chosen.truth else None
     if truth:
         delivery.check_truth(truth, wanted.data)
     runs.check_writable()

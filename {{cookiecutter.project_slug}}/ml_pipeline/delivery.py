@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml_pipeline import dialect, ingest, layout, source, storage
+from ml_pipeline import approved, dialect, ingest, layout, periods, source, storage
 from ml_pipeline.dialect import DataError
 from ml_pipeline.errors import InputError
 from ml_pipeline.features import FeatureSpec
 from ml_pipeline.ingest import Options
-from ml_pipeline.monitoring import truth
+from ml_pipeline.monitoring import results, truth
 from ml_pipeline.periods import SUCCESS
 from ml_pipeline.settings import Data, Settings
 
@@ -36,16 +37,38 @@ def _is_data(path: Path) -> bool:
 
 
 def check_rows(paths: Sequence[Path], spec: FeatureSpec, settings: Settings) -> None:
-    """Raises DataError for a file that lacks a column which scoring needs."""
+    """Raises DataError for a file that lacks a column which scoring needs, and if none of them has a row."""
     wanted = layout.wanted(spec, settings)
-    for path in paths:
-        layout.found(path, str(path), wanted)
+    found = [(path, layout.found(path, str(path), wanted).options) for path in paths]
+    if not any(batch.num_rows for path, options in found for batch in ingest.batches(path, options)):
+        raise DataError(f"{', '.join(map(str, paths))}: no row below the header; bring rows to score")
 
 
-def check_labels(path: Path, spec: FeatureSpec, settings: Settings) -> None:
-    """Raises DataError for labels that Monitor would refuse, whatever was scored."""
-    data = settings.data
-    truth.read_file(path, spec, tuple(name for name in spec.ids if name in data.ids), data.missing)
+def check_labels(path: Path, period: str, spec: FeatureSpec | None, settings: Settings) -> None:
+    """Raises DataError for labels that Monitor would refuse, whatever was scored.
+
+    spec: of the model that is to score the period; None: of the one that has, else of the approved one.
+    """
+    spec = spec or scored_by(period, settings) or _approved(settings)
+    if spec is None:
+        print("note: no version is approved yet, so that only the columns could be checked", flush=True)
+    elif spec.ids:
+        ids = tuple(name for name in spec.ids if name in settings.data.ids)
+        truth.read_file(path, spec, ids, settings.data.missing)
+
+
+def scored_by(period: str, settings: Settings) -> FeatureSpec | None:
+    """What the model took that has scored the period; None if it was not scored, or that is not known."""
+    if not periods.is_complete(period, settings, "output"):
+        return None
+    text = storage.read_text(results.uri(period, settings, results.SCORED))
+    spec = storage.read_text(json.loads(text)["package"]["feature_spec_uri"]) if text else None
+    return FeatureSpec.from_json(spec) if spec else None
+
+
+def _approved(settings: Settings) -> FeatureSpec | None:
+    package = approved.newest(settings.prefix)
+    return approved.spec(package, settings) if package else None
 
 
 def check_truth(path: Path, data: Data) -> None:

@@ -120,4 +120,4 @@ def _texts(values: pd.Series) -> np.ndarray:
 
 
 def _text(value: object) -> str:
-    return MISSING if pd.isna(value) else canonical_text(str(value))
+    return canonical_text(str(value))

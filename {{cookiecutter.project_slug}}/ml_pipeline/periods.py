@@ -21,12 +21,14 @@ FOLDERS = {
     "truth": "truth/{}",
 }
 SKEW = timedelta(days=1)  # a clock may be wrong by so much; a period that begins later is a mistake
+LABELS = "labels"  # before a colon and a period: its labels are to be counted, and nothing is to be scored
 # States of a period to score, and what is said of each. The first ones are taken, the others left.
 TAKEN = {
     "new": "not scored yet",
     "late": "late: it came after a younger one was scored",
     "again": "scored before, and asked for again",
     "empty": "empty: complete, but without an object",
+    LABELS: "scored already, and its labels are asked for",
 }
 LEFT = {
     "scored": "scored already",
@@ -96,13 +98,35 @@ def is_complete(period: str, settings: Settings, of: str = "raw") -> bool:
 def to_score(wanted: str, now: datetime, settings: Settings) -> list[Period]:
     """Every period below `score/` with its state, the oldest first; of a wanted one only this.
 
-    wanted: `auto`, or a period, which is scored once more if it was scored before.
+    wanted: `auto`, or a period, which is scored once more if it was scored before, or `labels:` and a period.
     Raises DataError when wanted is none of these, or cannot be scored.
     """
+    kind, _, period = wanted.partition(":")
+    if kind == LABELS and is_period(period):
+        return [_labelled(period, settings)]
     if wanted != "auto" and not is_period(wanted):
-        raise DataError(f"Period must be auto or a date as YYYY-MM-DD, got {wanted!r}")
+        raise DataError(
+            f"Period must be auto, a date as YYYY-MM-DD, or {LABELS}:YYYY-MM-DD to count labels that have "
+            f"come; got {wanted!r}"
+        )
     found = _states(_listed(settings), now, settings)
     return found if wanted == "auto" else [_named(wanted, found, now, settings)]
+
+
+def _labelled(period: str, settings: Settings) -> Period:
+    if not is_complete(period, settings, "output"):
+        raise DataError(unscored(period, settings))
+    if not is_complete(period, settings, "truth"):
+        raise DataError(f"{folder(period, settings, 'truth')}/ has no {SUCCESS}: its labels have not come")
+    return Period(period, LABELS, ())
+
+
+def unscored(period: str, settings: Settings) -> str:
+    """The sentence for labels that belong to no scores."""
+    return (
+        f"period {period} has no scores that labels could be joined with; {_remedy(period, settings)}, "
+        "with the labels or before them"
+    )
 
 
 def _listed(settings: Settings) -> dict[str, list[str]]:

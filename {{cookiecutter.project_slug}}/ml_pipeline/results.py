@@ -64,9 +64,9 @@ def steps(arn: str) -> list[Ran]:
     return [*kept(arn), *own(arn)]
 
 
-def own(arn: str) -> list[Ran]:
-    """The steps that the execution ran itself, or runs."""
-    pages = boto3.client("sagemaker").get_paginator("list_pipeline_execution_steps")
+def own(arn: str, client: Any = None) -> list[Ran]:
+    """The steps that the execution ran itself, or runs. client: for who asks often."""
+    pages = (client or boto3.client("sagemaker")).get_paginator("list_pipeline_execution_steps")
     return [
         Ran(step, arn)
         for page in pages.paginate(PipelineExecutionArn=arn, SortOrder="Ascending")
@@ -224,7 +224,8 @@ def _copy_periods(execution: dict[str, Any], settings: Settings, folder: Path) -
     for period in found:
         place = period if len(found) > 1 else ""
         for name in PUBLISHED:
-            _copy_folder(periods.folder(period, settings, name), folder / name / place)
+            if periods.is_complete(period, settings, name):  # scores of an earlier delivery are not
+                _copy_folder(periods.folder(period, settings, name), folder / name / place)
     if len(found) > 1:
         from ml_pipeline.report import drift  # which draws; of one period that was done by Monitor
 
@@ -236,7 +237,8 @@ def _copy_periods(execution: dict[str, Any], settings: Settings, folder: Path) -
 def _periods(execution: dict[str, Any], settings: Settings) -> list[str]:
     """Those that it has scored and measured, and those whose labels came late, the oldest first."""
     results = {step["name"]: step["result"] or {} for step in execution["steps"]}
-    selected = {each["period"] for each in results.get("Select", {}).get("periods", [])}
+    entries = results.get("Select", {}).get("periods", [])
+    selected = {each["period"] for each in entries if each["state"] != periods.LABELS}
     told = {uri.split("/")[4] for uri in results.get("Monitor", {}).get("monitor_uris", [])}
     return sorted(
         (told - selected) | {each for each in selected if _measured_by(execution["id"], each, settings)}

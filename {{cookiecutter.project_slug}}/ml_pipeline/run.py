@@ -96,12 +96,12 @@ def definition(pipeline: str, settings: Settings, account: str = ACCOUNT) -> int
 
 
 def _uploaded(path: Path, settings: Settings) -> str:
-    from ml_pipeline import periods, storage
+    """URI of the file: not that of a period, which is for labelled rows that have been scored."""
+    from ml_pipeline import storage
 
-    folder = periods.folder(f"{datetime.now(UTC):%Y-%m-%d}", settings)
-    storage.upload(path, f"{folder}/{path.name}")
-    storage.mark_success(folder)
-    return f"{folder}/{path.name}"
+    uri = f"s3://{settings.bucket}/raw/runs/{datetime.now(UTC):%Y-%m-%d}/{path.name}"
+    storage.upload(path, uri)
+    return uri
 
 
 def _selection(rerun: Rerun | None, definition: dict[str, Any], settings: Settings) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ml_pipeline.summary import COMMAND
 
 @dataclass(frozen=True)
 class Request:
-    """What `score` was asked for. truth: labels of the same rows, if they are known already."""
+    """What `score` was asked for. truth: labels, if they are known. Without data the period has scores."""
 
     data: tuple[Path, ...]
     truth: Path | None
@@ -30,20 +30,24 @@ def score(request: Request, settings: Settings) -> int:
         raise InputError(_untrained(settings))
     print(f"starting a local AWS for {settings.prefix}-score ...", flush=True)
     with LocalAws(STATE, settings.region) as aws:
-        from ml_pipeline import delivery, executions, results, scored, upsert
+        from ml_pipeline import delivery, executions, periods, results, scored, upsert
 
         aws.connect()
         settings = upsert.located(settings, ACCOUNT)
         prepare(settings)
-        spec = _approved(settings)
-        delivery.check_rows(request.data, spec, settings)
-        if request.truth and spec.ids:
-            delivery.check_labels(request.truth, spec, settings)
+        spec = _approved(settings) if request.data else None
+        if spec:
+            delivery.check_rows(request.data, spec, settings)
+        elif not periods.is_complete(request.period, settings, "output"):
+            raise InputError(periods.unscored(request.period, settings))
+        if request.truth:
+            delivery.check_labels(request.truth, request.period, spec, settings)
         with ThreadPoolExecutor(1) as beside:
             delivered = beside.submit(_deliver, request, settings)
             (upserted,) = upsert.upsert(settings, ("score",))
             delivered.result()
-        arn = executions.start(upserted.name, {"Period": request.period}, {})
+        wanted = request.period if request.data else f"{periods.LABELS}:{request.period}"
+        arn = executions.start(upserted.name, {"Period": wanted}, {})
         names = list(graph.needs(json.loads(upserted.definition)))
         status = executions.followed(arn, names, settings, executions.LOCAL_POLL_SECONDS)
         folder = results.fetch(arn, settings, runs.RUNS)
@@ -85,4 +89,5 @@ def _deliver(request: Request, settings: Settings) -> None:
 
     if request.truth:
         delivery.put([request.truth], periods.folder(request.period, settings, "truth"))
-    delivery.put(request.data, periods.folder(request.period, settings, "score"))
+    if request.data:
+        delivery.put(request.data, periods.folder(request.period, settings, "score"))

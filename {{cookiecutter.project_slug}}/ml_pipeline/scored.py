@@ -11,6 +11,8 @@ from ml_pipeline.summary import COMMAND
 
 SHOWN = 5  # things that have moved, of each kind, that a line names
 REPORT = "report.html"
+WORSE = ("empty", "too few", "quiet", "drift", "broken")  # the status of a period, the worst last
+LABELS = "labels:"  # before a period of which only labels were asked for
 
 
 def lines(run: Path, again: str = "") -> list[str]:
@@ -20,10 +22,12 @@ def lines(run: Path, again: str = "") -> list[str]:
     """
     execution = runs.read(run, "execution.json")
     told = [summary.head(run, execution), *(line for document in drifts(run) for line in _period(document))]
+    asked = execution["parameters"]["Period"]
     if execution["status"] == "Succeeded":
         told += _unusable(drifts(run)) if drifts(run) else [_nothing(execution)]
     elif failed := [step for step in execution["steps"] if step["status"] == "Failed"]:
-        again = again or f"{COMMAND} score --data FILE --period {execution['parameters']['Period']}"
+        bring = "--truth" if asked.startswith(LABELS) else "--data"
+        again = again or f"{COMMAND} score {bring} FILE --period {asked.rpartition(':')[2]}"
         told += [
             *summary.failure(run, failed[0], execution),
             f"what to do: mend what is named above, then {again}",
@@ -43,7 +47,7 @@ def outcome(run: Path) -> str:
     found = drifts(run)
     if not found:
         return ""
-    worst = max((document["status"] for document in found), key=("empty", "quiet", "drift", "broken").index)
+    worst = max((document["status"] for document in found), key=WORSE.index)
     return f"{len(found)} periods, {worst}" if len(found) > 1 else f"{found[0]['period']} {worst}"
 
 
@@ -63,11 +67,30 @@ def _period(document: dict[str, Any]) -> list[str]:
     version = f"version {document['package_version']}, " if document["package_version"] else ""
     from ml_pipeline.drift.judge import FEWEST_ROWS
 
-    few = document["status"] == "quiet" and document["rows"] < FEWEST_ROWS
-    status = f"too few rows to judge, at least {FEWEST_ROWS}" if few else document["status"]
-    head = f"{document['period']}: {document['rows']:,} rows, {version}{status}"
+    few = f", fewer than {FEWEST_ROWS} are not judged" if document["status"] == "too few" else ""
+    head = f"{document['period']}: {document['rows']:,} rows, {version}{document['status']}{few}"
     found = [f"  {what}: {_listed(names)}" for what, names in _moved(document).items() if names]
-    return [head, *found, *map(_broken, document["broken"][:SHOWN])]
+    notes = [f"  {note}" for note in document.get("notes", ())]
+    return [head, *found, *_quality(document["quality"]), *map(_broken, document["broken"][:SHOWN]), *notes]
+
+
+def _quality(quality: dict[str, Any] | None) -> list[str]:
+    """Each metric beside its bound, those beyond it first."""
+    if not quality:
+        return []
+    metrics = sorted(quality["metrics"].items(), key=lambda pair: not pair[1]["violated"])
+    dropped = any(measured["violated"] for _, measured in metrics)
+    told = [f"{name} {_beside_bound(measured)}" for name, measured in metrics]
+    head = f"quality of {quality['rows']:,} labelled rows {'has dropped' if dropped else 'holds'}"
+    return [f"  {head}: {_listed(told)}"]
+
+
+def _beside_bound(measured: dict[str, Any]) -> str:
+    value, bound = measured["value"], measured["bound"]
+    if value is None or bound is None:
+        return "not judged" if value is None else f"{value:.4g} (not judged)"
+    side = "at least" if bound <= measured["baseline"] else "at most"
+    return f"{value:.4g} (bound: {side} {bound:.4g})"
 
 
 def _broken(violation: dict[str, str]) -> str:
@@ -77,11 +100,16 @@ def _broken(violation: dict[str, str]) -> str:
 
 def _moved(document: dict[str, Any]) -> dict[str, list[str]]:
     """Names of what is beyond a threshold, by kind."""
-    quality, attribution = document["quality"], document["attribution"]
+    from ml_pipeline.report.words import categories
+
+    attribution = document["attribution"]
+    new = {each["name"]: each.get("new") for each in document["features"] if each["violated"]}
     return {
         "features have moved": _violated(document["features"]),
+        "new categories": [
+            f"{name} {categories(found)}" for name, found in new.items() if found and found["first"]
+        ],
         "predictions have moved": _violated(document["predictions"]),
-        "quality has dropped": _measured(quality["metrics"]) if quality else [],
         "bias has grown": [
             f"{name} of {each['facet']} {each['group']}"
             for each in document["bias"]

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +20,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 UPLOADS = 4  # files at a time
 MIB = 2**20
@@ -39,6 +41,16 @@ def split_uri(uri: str) -> tuple[str, str]:
 def read_bytes(uri: str) -> bytes:
     bucket, key = split_uri(uri)
     return _s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def read_text(uri: str) -> str | None:
+    """The object's text; None if there is no such object."""
+    try:
+        return read_bytes(uri).decode()
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        return None
 
 
 def stream(uri: str) -> BinaryIO:
@@ -83,12 +95,6 @@ def read_parquet(uri: str) -> pd.DataFrame:
         return pd.read_parquet(path)
 
 
-def write_parquet(uri: str, frame: pd.DataFrame) -> None:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    write_bytes(uri, buffer.getvalue())
-
-
 def write_csv(uri: str, table: pa.Table) -> None:
     """Writes a header and rows; a missing cell is empty, no cell is quoted unless one of them needs it."""
     header = io.StringIO(newline="")
@@ -116,9 +122,16 @@ def download(uri: str, path: Path) -> None:
     _s3().download_file(bucket, key, str(path), Config=WHOLE)
 
 
-def upload(path: Path, uri: str) -> None:
+def upload(path: Path, uri: str, metadata: Mapping[str, str] | None = None) -> None:
     bucket, key = split_uri(uri)
-    _s3().upload_file(str(path), bucket, key, Config=WHOLE)
+    extra = {"Metadata": dict(metadata)} if metadata else None
+    _s3().upload_file(str(path), bucket, key, ExtraArgs=extra, Config=WHOLE)
+
+
+def metadata(uri: str) -> dict[str, str]:
+    """What the object was uploaded with beside its bytes."""
+    bucket, key = split_uri(uri)
+    return _s3().head_object(Bucket=bucket, Key=key)["Metadata"]
 
 
 @contextmanager
@@ -141,6 +154,21 @@ def list_uris(prefix_uri: str) -> list[tuple[str, int]]:
     ]
 
 
+def etags(prefix_uri: str) -> dict[str, str]:
+    """ETag of every object whose key begins with the prefix, by URI, in key order."""
+    bucket, prefix = split_uri(prefix_uri)
+    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return {
+        f"s3://{bucket}/{item['Key']}": item["ETag"] for page in pages for item in page.get("Contents", [])
+    }
+
+
+def fingerprint(folder_uri: str, etags: Mapping[str, str]) -> str:
+    """Another one when a data object below the folder, which ends with a slash, is replaced, new or gone."""
+    named = [f"{uri} {etags[uri]}" for uri in data_objects(folder_uri, etags)]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
+
+
 def exists(uri: str) -> bool:
     """Whether there is an object of exactly this name."""
     return any(found == uri for found, _ in list_uris(uri))
@@ -153,7 +181,7 @@ def data_objects(folder_uri: str, uris: Iterable[str]) -> list[str]:
 
 
 def _hidden(name: str) -> bool:
-    return not name or any(part == "" or part[0] in "_." for part in name.split("/"))
+    return any(part == "" or part[0] in "_." for part in name.split("/"))
 
 
 def folders(prefix_uri: str) -> list[str]:
@@ -169,9 +197,9 @@ def delete(uri: str) -> None:
     _s3().delete_object(Bucket=bucket, Key=key)
 
 
-def mark_success(prefix_uri: str) -> None:
+def mark_success(prefix_uri: str, content: bytes = b"") -> None:
     """Writes `_SUCCESS`, the last object of a folder: without it the folder is incomplete."""
-    write_bytes(f"{prefix_uri}/_SUCCESS", b"")
+    write_bytes(f"{prefix_uri}/_SUCCESS", content)
 
 
 def _s3() -> Any:
@@ -181,4 +209,6 @@ def _s3() -> Any:
 @cache
 def _client(endpoint: str | None) -> Any:
     """One client for all calls, since making one takes longer than most of them."""
-    return boto3.client("s3", endpoint_url=endpoint)
+    # As over HTTPS, where botocore sends a CRC32 only: over HTTP it would read each body once more.
+    unsigned = Config(s3={"payload_signing_enabled": False})
+    return boto3.client("s3", endpoint_url=endpoint, config=unsigned)

@@ -39,6 +39,11 @@ def execution(name: str, hours: float, status: str = "Executing", reason="manual
             [execution("done", 23, "Succeeded"), execution("late", 1, "Stopped")],
             "within 24 h of done",
         ),
+        (
+            "drift",
+            [execution("newer", 1, "Failed"), execution("done", 48, "Succeeded")],
+            "within 24 h of newer",
+        ),
         ("manual", [execution("young", -1)], None),
         ("manual", [execution("young", -1, begun=True)], "young is at work already"),
         ("drift", [execution("young", -1, "Succeeded")], None),

@@ -60,8 +60,8 @@ def put(
 ) -> tuple[str, ...]:
     """Writes what Bias reads; its first arguments."""
     places = [settings.uri(EXECUTION, *parts) for parts in (("process", "splits"), ("process", "encoded"))]
-    storage.write_parquet(f"{places[0]}/test.parquet", raw)
-    storage.write_parquet(f"{places[1]}/test.parquet", encoded.assign(label=0.0))
+    storage.write_bytes(f"{places[0]}/test.parquet", raw.to_parquet(index=False))
+    storage.write_bytes(f"{places[1]}/test.parquet", encoded.assign(label=0.0).to_parquet(index=False))
     predictions_uri = settings.uri(EXECUTION, "evaluate", "predictions.csv")
     storage.write_bytes(predictions_uri, predictions.to_csv(index=False).encode())
     metrics_uri = settings.uri(EXECUTION, "evaluate", "metrics.json")
@@ -223,6 +223,39 @@ def test_multiclass_counts_the_named_class_as_positive(settings: Callable[..., S
     assert found.predicted.tolist() == [True, True, False]
 
 
+def test_a_label_is_positive_however_settings_write_it(settings: Callable[..., Settings]) -> None:
+    data = settings(data={"positive": " very  high "}).data
+    predictions = pd.DataFrame({"label": ["very high", "low"], "predicted_label": ["low", "very high"]})
+    found = facets.outcomes(predictions, data, "median")
+    assert (found.label.tolist(), found.predicted.tolist()) == ([True, False], [False, True])
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted", "values", "groups"),
+    [
+        (["a  b", " a b", None], (" a  b",), ["a b", "a b", "(missing)"], (("a b",),)),
+        ([35.0, 40.5, np.nan], (35, 40.5), ["35", "40.5", "(missing)"], (("35", "40.5"),)),
+        ([39.0, np.nan, 41.0], (40,), ["[39.0, 40.0]", "(missing)", "(40.0, 41.0]"], (("(40.0, 41.0]",),)),
+        (["1", "2", "3"], ("1",), ["1", "2", "3"], (("1",),)),
+    ],
+)
+def test_values_of_a_facet_are_those_of_its_column_however_they_are_written(
+    settings: Callable[..., Settings], column: list[Any], wanted: Any, values: list[str], groups: Any
+) -> None:
+    found = facets.facet(pd.Series(column, name="f"), settings(data={"facet_values": {"f": wanted}}).data)
+    assert found.values.tolist() == values and found.disadvantaged == groups
+
+
+@pytest.mark.parametrize(
+    "column", [np.arange(20.0), np.array([f"branch {number:02}" for number in range(50)])]
+)
+def test_each_of_a_few_numbers_or_of_many_texts_is_a_group(
+    settings: Callable[..., Settings], column: np.ndarray
+) -> None:
+    found = facets.facet(pd.Series(column, name="f"), settings().data)
+    assert len(found.disadvantaged) == len(column)
+
+
 def test_a_row_without_a_facet_value_is_a_group_of_its_own(settings: Callable[..., Settings]) -> None:
     found = facets.facet(pd.Series(["m", None, "f"], name="sex"), settings().data)
     assert found.disadvantaged == (("(missing)",), ("f",), ("m",))
@@ -230,7 +263,7 @@ def test_a_row_without_a_facet_value_is_a_group_of_its_own(settings: Callable[..
 
 def test_a_numeric_facet_of_many_values_asks_for_a_threshold(settings: Callable[..., Settings]) -> None:
     with pytest.raises(ValueError, match=r"facet_values = \{ age = \[40\] \} \(settings.toml, \[data\]\)"):
-        facets.facet(pd.Series(np.arange(50.0), name="age"), settings().data)
+        facets.facet(pd.Series(np.arange(21.0), name="age"), settings().data)
 
 
 def test_the_step_writes_clarifys_schema_and_a_verdict(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import pandas as pd
 import pytest
-from test_select import ROWS, SPEC
+from test_select import ROWS, SPEC, register
 
 from ml_pipeline import delivery, storage
+from ml_pipeline.cloud import upload
 from ml_pipeline.dialect import DataError
 from ml_pipeline.errors import InputError
+from ml_pipeline.monitoring import results
 
 DATA = {"ids": ("id",), "target": "approved"}
 LINE = {"groundTruthData": {"data": "yes", "encoding": "CSV"}, "eventMetadata": {"eventId": "A1"}}
@@ -82,9 +86,43 @@ def test_labels_that_could_not_be_joined_are_refused(tmp_path, settings, name, t
 )
 def test_labels_that_monitor_would_refuse_are_refused_at_once(tmp_path, settings, name, text, sentence):
     good = written(tmp_path, "good.jsonl", json.dumps(LINE))
-    delivery.check_labels(good, SPEC, settings(data=DATA))
+    delivery.check_labels(good, "2027-01-01", SPEC, settings(data=DATA))
     with pytest.raises(DataError, match=f"{name}:? {sentence}"):
-        delivery.check_labels(written(tmp_path, name, text), SPEC, settings(data=DATA))
+        delivery.check_labels(written(tmp_path, name, text), "2027-01-01", SPEC, settings(data=DATA))
+
+
+def test_labels_are_checked_by_the_model_that_scored_the_period_else_by_the_approved_one(
+    bucket, tmp_path, settings, capsys
+):
+    chosen, perhaps = settings(data=DATA), written(tmp_path, "l.csv", "id,approved\nA1,perhaps\n")
+    delivery.check_labels(perhaps, "2027-01-01", None, chosen)
+    assert "no version is approved yet" in capsys.readouterr().out
+    register(chosen)
+    with pytest.raises(DataError, match="one of no, yes"):
+        delivery.check_labels(perhaps, "2027-01-01", None, chosen)
+    place, target = f"s3://{bucket}/spec.json", replace(SPEC.target, classes=("no", "perhaps"))
+    storage.write_bytes(place, replace(SPEC, target=target).to_json().encode())
+    results.write_scored("2027-01-01", {"feature_spec_uri": place}, "", "x", chosen)
+    storage.mark_success(f"s3://{bucket}/score/2027-01-01/output")
+    delivery.check_labels(perhaps, "2027-01-01", None, chosen)
+
+
+def test_labels_that_monitor_would_refuse_are_not_uploaded(bucket, tmp_path, settings):
+    labels, chosen = written(tmp_path, "labels.csv", "id,approved\nA1,perhaps\n"), settings(data=DATA)
+    register(chosen)
+    with pytest.raises(DataError, match=r"labels.csv row 1, column approved: label must be one of no, yes"):
+        upload.upload([labels], "truth", "2027-01-01", False, chosen)
+    assert storage.list_uris(f"s3://{bucket}/truth/") == []
+
+
+@pytest.mark.parametrize("name", ["header.csv", "header.parquet"])
+def test_files_without_a_row_are_refused_unless_another_has_one(tmp_path, settings, name):
+    path = tmp_path / name
+    empty = pd.DataFrame({"id": [], "age": [], "plan": []}, dtype=str)
+    empty.to_csv(path, index=False) if name.endswith(".csv") else empty.to_parquet(path)
+    with pytest.raises(DataError, match=f"{name}: no row below the header; bring rows to score"):
+        delivery.check_rows([path], SPEC, settings(data=DATA))
+    delivery.check_rows([path, written(tmp_path, "rows.csv", ROWS)], SPEC, settings(data=DATA))
 
 
 def test_a_period_that_is_replaced_is_incomplete_until_all_of_it_is_there(bucket, tmp_path, monkeypatch):

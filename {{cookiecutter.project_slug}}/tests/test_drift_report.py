@@ -13,7 +13,7 @@ from typing import Any
 import drift_documents as documents
 import pytest
 
-from ml_pipeline import report
+from ml_pipeline import canonical, report
 from ml_pipeline.errors import InputError
 from ml_pipeline.report import blocks, drift, render, shapes, timeline
 from ml_pipeline.report.markup import Html, element
@@ -166,7 +166,7 @@ def test_what_has_not_drifted_is_not_said_to():
 
 
 def few(document: documents.Document) -> documents.Document:
-    return document | {"rows": 31}
+    return document | {"rows": 31, "status": "too few"}
 
 
 QUIET_FEATURES = {"features": documents.features(), "predictions": documents.predictions()}
@@ -199,6 +199,29 @@ CASES = {
         documents.drifted(features=documents.features()),
         "Predictions drifted though no single feature did.",
         "New categories",
+    ),
+    "new": (
+        documents.drifted(
+            features=[
+                each | {"new": {"distinct": 6, "first": [{"value": "Mars", "rows": 12}]}}
+                for each in documents.features(0.5, unknown=0.12)
+            ]
+        ),
+        "New categories in region. region: Mars (12 rows) and 5 more. The model has never",
+        "Nothing.",
+    ),
+    "twice": (
+        documents.broken(
+            broken=[
+                documents.violation(
+                    "id",
+                    "data_type_check",
+                    f"id: 1 value stands {canonical.REPEATED}, so labels could not be joined",
+                )
+            ]
+        ),
+        "If more than one row of an id is meant to be",
+        "Ask who delivers",
     ),
     "few": (few(documents.document()), "Only 31 rows. Nothing is judged by fewer than 50", "Retraining"),
     "empty": (documents.empty(), "No rows. score/2026-02-16/input/ is marked complete", "Only 0"),
@@ -233,6 +256,14 @@ def test_too_few_rows_are_not_said_to_be_quiet():
     found = page(few(documents.document()))
     assert found.verdict == "verdict quiet" and "Too few rows to be judged 31 rows of" in found.text
     assert "Quiet" not in found.text and "has drifted" not in found.text.replace("has not drifted", "")
+
+
+def test_notes_stand_below_the_verdict_and_bad_labels_are_not_said_to_be_missing():
+    note = "truth/2026-02-16 was not joined: l.csv row 3"
+    found = page(documents.document(notes=[note]))
+    assert found.text.index("held against") < found.text.index(f"{note}.") < found.text.rindex("What to do")
+    assert "the labels that have come could not be joined" in found.text
+    assert "no true labels" not in found.text
 
 
 def test_violations_of_groups_metrics_and_the_ranking_are_named():

@@ -26,6 +26,7 @@ def test_a_stable_period_sends_zeros(world: Callable[..., World]) -> None:
     made.score({PERIOD: applicants(1500, 7)})
     wanted = ("AttributionDrift", "BiasDrift", "DataBroken", "DataDrift", "PredictionDrift")
     assert sent() == dict.fromkeys(wanted, 0.0)
+    assert not boto3.client("cloudwatch").list_metrics(MetricName="FeaturePSI")["Metrics"]  # they cost money
     assert made.drift(PERIOD)["status"] == "quiet"
 
 
@@ -117,12 +118,15 @@ def test_a_period_that_was_not_scored_fails_the_step_after_the_others_are_publis
     }
     broken = {"state": "broken", "objects": ["a"], "rows": 4, "broken": [violation]}
     empty = {"state": "empty", "objects": [], "rows": 0, "broken": []}
+    storage.write_bytes(made.uri("score", "2026-08-10", "monitor", "statistics.json"), b"of other rows")
     with pytest.raises(
         DataError, match=r"2026-08-10 was not scored: .* no column income; 2026-08-17 .* no row"
     ):
         made.score({PERIOD: applicants(900, 7), "2026-08-10": broken, "2026-08-17": empty})
     assert sent()["DataBroken"] == 1.0 and sent()["DataDrift"] == 0.0
-    assert made.drift("2026-08-10")["violations"] == [violation]
+    assert made.drift("2026-08-10")["violations"] == [violation] and made.drift("2026-08-10")["rows"] == 4
+    names = ("_SUCCESS", "constraint_violations.json", "drift.json", "report.html")
+    assert made.names("score/2026-08-10") == [f"score/2026-08-10/monitor/{name}" for name in names]
     assert [made.drift(p)["status"] for p in (PERIOD, "2026-08-10", "2026-08-17")] == [
         "quiet",
         "broken",
@@ -130,6 +134,34 @@ def test_a_period_that_was_not_scored_fails_the_step_after_the_others_are_publis
     ]
     assert f"score/{PERIOD}/output/_SUCCESS" in made.names("score")
     assert not [name for name in made.names("score/2026-08-10") if "output" in name]
+
+
+@pytest.mark.parametrize("state", ["broken", "empty"])
+def test_scores_of_an_earlier_delivery_lose_their_mark_when_the_new_one_cannot_be_scored(
+    world: Callable[..., World], state: str
+) -> None:
+    made = world()
+    made.score({PERIOD: applicants(300, 7)}, "cccccccccccc")
+    scores = [name for name in made.names(f"score/{PERIOD}/output") if not name.endswith("_SUCCESS")]
+    violation = {"feature_name": "id", "constraint_check_type": "data_type_check", "description": "twice"}
+    entry = {"state": state, "objects": [], "rows": 0, "broken": [violation] if state == "broken" else []}
+    for execution in ("dddddddddddd", "eeeeeeeeeeee"):
+        with pytest.raises(DataError, match=f"{PERIOD} was not scored"):
+            made.score({PERIOD: entry}, execution)
+        assert made.names(f"score/{PERIOD}/output") == scores
+        (note,) = made.drift(PERIOD)["notes"]
+        assert f"score/{PERIOD}/output holds the scores of an earlier delivery" in note
+        page = storage.read_bytes(made.uri("score", PERIOD, "monitor", "report.html")).decode()
+        assert "the scores of an earlier delivery" in page
+    made.score({PERIOD: applicants(300, 8)}, "ffffffffffff")
+    assert f"score/{PERIOD}/output/_SUCCESS" in made.names("score") and made.drift(PERIOD)["notes"] == []
+
+
+def test_too_few_rows_have_a_status_of_their_own(world: Callable[..., World]) -> None:
+    made = world()
+    summary = made.score({PERIOD: applicants(49, 7), "2026-08-10": applicants(50, 8)})["summary"]
+    assert made.drift(PERIOD)["status"] == "too few" and f"{PERIOD}: 49 rows, too few;" in summary
+    assert made.drift("2026-08-10")["status"] == "quiet"
 
 
 def test_without_a_model_nothing_is_scored_and_nothing_is_broken(world: Callable[..., World]) -> None:
@@ -208,16 +240,23 @@ def test_the_history_is_that_of_the_periods_before(world: Callable[..., World]) 
     assert history[0]["metrics"]["DataDrift"] == 0
 
 
-def test_psi_of_each_feature_is_sent_if_settings_want_it(world: Callable[..., World]) -> None:
-    made = world(monitor={"feature_metrics": True})
-    made.score({PERIOD: applicants(900, 7)})
-    metrics = boto3.client("cloudwatch").list_metrics(Namespace="MLPipeline", MetricName="FeaturePSI")[
-        "Metrics"
-    ]
-    features = {
-        each["Value"] for metric in metrics for each in metric["Dimensions"] if each["Name"] == "Feature"
+def test_the_largest_psi_of_each_feature_is_sent_if_settings_want_it(world: Callable[..., World]) -> None:
+    made, rows = world(monitor={"feature_metrics": True}), applicants(900, 7)
+    made.score({PERIOD: rows.assign(debt=rows["debt"] * 2), "2026-08-10": applicants(900, 8)})
+    client = boto3.client("cloudwatch")
+    metrics = client.list_metrics(Namespace="MLPipeline", MetricName="FeaturePSI")["Metrics"]
+    found = {
+        each["Value"]: monitored.value_of(client, metric)
+        for metric in metrics
+        for each in metric["Dimensions"]
+        if each["Name"] == "Feature"
     }
-    assert features == {"income", "debt", "region"}
+    psi = [
+        {each["name"]: each["statistics"]["psi"]["value"] for each in made.drift(period)["features"]}
+        for period in (PERIOD, "2026-08-10")
+    ]
+    assert psi[0]["debt"] > psi[1]["debt"]
+    assert found == {name: max(one[name] for one in psi) for name in ("income", "debt", "region")}
 
 
 def test_attribution_drift_is_that_of_the_ranking_on_the_period(world: Callable[..., World]) -> None:

@@ -1,6 +1,7 @@
 """Costs, promotion, uploads and smoke recordings: what is computed, and how AWS is asked."""
 
 import hashlib
+import io
 import json
 import re
 from dataclasses import replace
@@ -47,6 +48,8 @@ def test_a_batch_job_is_billed_from_its_start_to_its_end():
     answer = {"TransformStartTime": start, "TransformEndTime": start + timedelta(seconds=90)}
     machine = {"InstanceType": "ml.m5.large", "InstanceCount": 3}
     assert costs._timed("job", machine, answer, "Transform") == Usage("job", "ml.m5.large", 3, 90)
+    del answer["TransformStartTime"]  # it was stopped before it had a machine
+    assert costs._timed("job", machine, answer, "Transform") == Usage("job", "ml.m5.large", 3, 0)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,51 @@ def test_the_jobs_that_steps_have_started_are_stopped_and_one_that_has_ended_is_
         stub.add_response("list_processing_jobs", {"ProcessingJobSummaries": []}, wanted)
         assert executions.stop_children("arn:aws:x/execution/abc") == list(name.values())
         stub.assert_no_pending_responses()
+
+
+def execution_arn(name):
+    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline/loans-local-train/execution/{name}"
+
+
+@pytest.fixture
+def find(settings, monkeypatch):
+    """`executions.find` among abxy, the newest, efgh and abcd."""
+    client = boto3.client("sagemaker", region_name=REGION, aws_access_key_id="A", aws_secret_access_key="b")
+    found = [{"PipelineExecutionArn": execution_arn(name)} for name in ("abxy", "efgh", "abcd")]
+    with Stubber(client) as stub:
+        monkeypatch.setattr(boto3, "client", lambda service: client)
+        wanted = {"PipelineName": "loans-local-train", "SortOrder": "Descending"}
+        stub.add_response("list_pipeline_executions", {"PipelineExecutionSummaries": found}, wanted)
+        yield lambda given: executions.find(given, "train", settings())
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [(None, "abxy"), ("e", "efgh"), ("abc", "abcd"), (execution_arn("abcd"), "abcd")]
+)
+def test_an_execution_is_found_by_its_id_the_beginning_of_it_or_its_arn(find, given, name):
+    assert find(given) == execution_arn(name)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("ab", "execution 'ab' fits more than one of loans-local-train; the newest are: abxy, abcd"),
+        (
+            "z",
+            "execution 'z' fits none of loans-local-train; the newest are: abxy, efgh, abcd "
+            "(--pipeline score looks among the others)",
+        ),
+        (
+            "",
+            "execution '' fits none of loans-local-train; the newest are: abxy, efgh, abcd "
+            "(--pipeline score looks among the others)",
+        ),
+    ],
+)
+def test_what_fits_not_exactly_one_execution_is_refused(find, given, message):
+    with pytest.raises(InputError) as refused:
+        find(given)
+    assert str(refused.value) == message
 
 
 def test_a_period_is_marked_complete_after_its_file(bucket, settings, tmp_path, monkeypatch):
@@ -271,6 +319,12 @@ def test_an_object_that_is_there_with_other_bytes_is_never_overwritten(bucket, s
     assert storage.list_uris(f"s3://{target.settings.bucket}/") == [(there, 5)]
 
 
+def test_an_environment_of_the_same_account_is_entered_with_the_credentials_at_hand(bucket, settings):
+    source, _ = two_places(settings)
+    entered = promote._entered(replace(settings(), env="prod", account=""), source, "")
+    assert entered.session is source.session and entered.settings.account == source.settings.account
+
+
 def test_another_account_is_entered_by_a_profile_of_its_own(bucket, settings, tmp_path, monkeypatch, capsys):
     source, _ = two_places(settings)
     account = "210987654321"
@@ -307,6 +361,18 @@ def test_a_tag_that_is_another_image_in_the_target_is_refused(bucket):
         image_copy.copy(Repository(client, "one"), Repository(client, "other"), "xyz")
     with pytest.raises(InputError, match=r"no image repository t-hird: .* deploy --env hird"):
         image_copy.copy(Repository(client, "one"), Repository(client, "t-hird"), "abc")
+
+
+def test_a_layer_that_was_read_with_other_bytes_is_not_passed_on(tmp_path):
+    (tmp_path / "layer").write_bytes(b"layer")
+    url, digest = (tmp_path / "layer").as_uri(), f"sha256:{hashlib.sha256(b'layer').hexdigest()}"
+    read = io.BytesIO()
+    image_copy._download(url, read, digest)
+    assert read.getvalue() == b"layer"
+    with pytest.raises(image_copy.CopyFailed, match=f"layer sha256:other was read as {digest}"):
+        image_copy._download(url, io.BytesIO(), "sha256:other")
+    with pytest.raises(image_copy.CopyFailed, match=r"layer sha256:other cannot be read: .*absent"):
+        image_copy._download((tmp_path / "absent").as_uri(), io.BytesIO(), "sha256:other")
 
 
 def recorded(**answer: object) -> Recording:

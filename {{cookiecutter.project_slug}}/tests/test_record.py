@@ -7,18 +7,21 @@ from ml_pipeline import storage
 from ml_pipeline.record import recorded
 
 
-def test_arguments_and_result_are_written_and_success_last(bucket, settings):
+def test_arguments_and_result_are_written_and_success_last(bucket, settings, monkeypatch):
     def double(number, execution_id, settings):
         return {"double": number * 2}
 
+    written, write = [], storage.write_bytes
+    monkeypatch.setattr(storage, "write_bytes", lambda uri, body: written.append(uri) or write(uri, body))
     assert recorded(double)(4, "e1", settings()) == {"double": 8}
     folder = settings().uri("e1", "double")
+    names = ("arguments.json", "lineage.json", "result.json", "_SUCCESS")
+    assert written == [f"{folder}/{name}" for name in names]
     assert storage.read_json(f"{folder}/arguments.json") == {"number": 4, "execution_id": "e1"}
     assert storage.read_json(f"{folder}/result.json") == {"double": 8}
     made_of = storage.read_json(f"{folder}/lineage.json")
     assert made_of["settings"]["data"]["target"] == settings().data.target
     assert made_of["versions"]["numpy"] == np.__version__
-    assert f"{folder}/_SUCCESS" in [uri for uri, _ in storage.list_uris(folder)]
 
 
 def test_a_step_that_raises_leaves_its_arguments_and_no_success(bucket, settings):

@@ -66,7 +66,8 @@ def step(name: str, **members: Any) -> dict[str, Any]:
 
 
 def test_a_scoring_run_tells_what_was_scored_what_moved_and_where_the_report_is(made):
-    metrics = {"auc": {"violated": True}, "f1": {"violated": False}}
+    auc = {"value": 0.7, "bound": 0.8, "baseline": 0.9, "violated": True}
+    metrics = {"auc": auc, "f1": auc | {"value": 0.85, "violated": False}}
     run = made(
         "score",
         "abc",
@@ -76,7 +77,7 @@ def test_a_scoring_run_tells_what_was_scored_what_moved_and_where_the_report_is(
             "drift",
             features=[column("income", True), column("age", False), column("region", True)],
             predictions=[column("score", True)],
-            quality={"metrics": metrics},
+            quality={"rows": 90, "metrics": metrics},
             bias=[{"facet": "sex", "group": "female", "metrics": {"DI": {"violated": True}}}],
             attribution={"ndcg": 0.81, "violated": True},
         ),
@@ -88,9 +89,10 @@ def test_a_scoring_run_tells_what_was_scored_what_moved_and_where_the_report_is(
         "2027-01-11: 2,000 rows, version 3, drift",
         "  features have moved: income, region",
         "  predictions have moved: score",
-        "  quality has dropped: auc",
         "  bias has grown: DI of sex female",
         "  the model relies on other features: nDCG 0.810",
+        "  quality of 90 labelled rows has dropped: auc 0.7 (bound: at least 0.8), f1 0.85 (bound: at least "
+        "0.8)",
         "report: runs/abc/report.html",
     ]
 
@@ -124,12 +126,53 @@ def test_scores_of_rows_that_make_no_sense_are_not_to_be_used(made):
     )
 
 
-def test_too_few_rows_are_not_called_quiet(made):
-    told = [scored.lines(made("score", f"s{rows}", drift("2027-01-11", rows=rows)))[1] for rows in (49, 50)]
-    assert told == [
-        "2027-01-11: 49 rows, version 3, too few rows to judge, at least 50",
-        "2027-01-11: 50 rows, version 3, quiet",
+def test_too_few_rows_are_called_so_everywhere(made):
+    run = made("score", "few", drift("2027-01-11", "too few", rows=49))
+    assert scored.lines(run)[1] == ("2027-01-11: 49 rows, version 3, too few, fewer than 50 are not judged")
+    assert scored.outcome(run) == "2027-01-11 too few"
+
+
+def test_new_categories_are_named_with_their_rows(made):
+    first = [{"value": "moon", "rows": 301}, {"value": "a\nb", "rows": 1}]
+    region = column("region", True) | {"new": {"distinct": 5, "first": first}}
+    calm = column("plan", False) | {"new": {"distinct": 1, "first": first[1:]}}
+    told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", features=[region, calm])))
+    assert told[2:] == [
+        "  features have moved: region",
+        "  new categories: region moon (301 rows), a b (1 row) and 3 more",
     ]
+
+
+def test_quality_is_told_beside_its_bounds_once_labels_have_come(made):
+    metrics = {
+        "auc": {"value": 0.8712, "bound": 0.8444, "baseline": 0.88, "violated": False},
+        "rmse": {"value": 3.5, "bound": 3.2, "baseline": 3.0, "violated": True},
+        "recall": {"value": 0.5, "bound": None, "baseline": 0.6, "violated": False},
+        "f1": {"value": None, "bound": None, "baseline": 0.6, "violated": False},
+    }
+    quality = {"rows": 1200, "unmatched": 0, "metrics": metrics}
+    told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", quality=quality)))
+    assert told[2] == (
+        "  quality of 1,200 labelled rows has dropped: rmse 3.5 (bound: at most 3.2), "
+        "auc 0.8712 (bound: at least 0.8444), recall 0.5 (not judged), f1 not judged"
+    )
+    held = {"rows": 1200, "unmatched": 0, "metrics": {"auc": metrics["auc"]}}
+    told = scored.lines(made("score", "abd", drift("2027-01-11", quality=held)))
+    assert told[2] == "  quality of 1,200 labelled rows holds: auc 0.8712 (bound: at least 0.8444)"
+
+
+def test_notes_of_a_period_are_told(made):
+    run = made("score", "abc", drift("2027-01-11", "broken", notes=["the scores are older"]))
+    assert "  the scores are older" in scored.lines(run)
+
+
+def test_labels_alone_are_mended_with_labels(made):
+    steps = [step("Monitor", status="Failed", failure_reason="DataError: none of its labels")]
+    run = made("score", "abc", status="Failed", steps=steps)
+    execution = json.loads((run / "execution.json").read_text())
+    execution["parameters"]["Period"] = "labels:2027-01-11"
+    (run / "execution.json").write_text(json.dumps(execution))
+    assert scored.lines(run)[-1].endswith("score --truth FILE --period 2027-01-11")
 
 
 def test_a_run_that_had_nothing_to_score_says_so(made):

@@ -180,7 +180,7 @@ def test_a_period_that_is_named_is_scored_again(bucket, settings):
         ),
         ("2027-01-18", "score/2027-01-18/input/ has no _SUCCESS, so its upload has not ended"),
         ("2027-03-01", "dated more than a day after this execution's start, 2027-02-03 12:00 UTC"),
-        ("yesterday", "Period must be auto or a date as YYYY-MM-DD, got 'yesterday'"),
+        ("yesterday", "Period must be auto, a date as YYYY-MM-DD, or labels:YYYY-MM-DD .* got 'yesterday'"),
     ],
 )
 def test_a_named_period_that_cannot_be_scored_is_refused(named, message, bucket, settings):
@@ -188,6 +188,22 @@ def test_a_named_period_that_cannot_be_scored_is_refused(named, message, bucket,
     put(settings(), "2027-03-01", {"a.csv": ROWS})
     with pytest.raises(DataError, match=message):
         periods.to_score(named, NOW, settings())
+
+
+def test_labels_that_are_asked_for_score_nothing_and_need_no_model(bucket, settings, monkeypatch):
+    chosen = settings()
+    monkeypatch.setattr(admission, "admit", lambda *arguments: NOW)
+    put(chosen, "2027-01-04", {"a.csv": ROWS})
+    with pytest.raises(DataError, match=r"2027-01-04 has no scores that labels .* score --data FILE"):
+        select("labels:2027-01-04", "manual", EXECUTION, chosen)
+    mark_scored(chosen, "2027-01-04")
+    with pytest.raises(DataError, match=r"truth/2027-01-04/ has no _SUCCESS: its labels have not come"):
+        select("labels:2027-01-04", "manual", EXECUTION, chosen)
+    storage.mark_success(periods.folder("2027-01-04", chosen, "truth"))
+    found = select("labels:2027-01-04", "manual", EXECUTION, chosen)
+    entry = {"period": "2027-01-04", "state": "labels", "objects": [], "rows": 0, "broken": []}
+    assert found["periods"] == [entry] and found["package"] is None
+    assert found["summary"] == "nothing to score, labels of 2027-01-04"
 
 
 def test_the_summary_tells_what_is_left_and_why(bucket, settings, monkeypatch):

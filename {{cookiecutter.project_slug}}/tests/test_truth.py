@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import monitored
@@ -17,23 +18,14 @@ from ml_pipeline import bias_metrics, ingest, model_quality, storage
 from ml_pipeline.bias_metrics import Sample
 from ml_pipeline.dialect import DataError
 from ml_pipeline.metrics import Predictions, trivial_predictions
-from ml_pipeline.monitoring import cloudwatch, groups, truth
+from ml_pipeline.monitoring import cloudwatch, groups, publishing
 from ml_pipeline.monitoring.groups import Tally
+from ml_pipeline.report import drift
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps.process import prepare, reading
 
 PERIOD, NEXT = "2026-08-03", "2026-08-10"
 MARK = f"score/{PERIOD}/monitor/quality/_SUCCESS"
-
-
-def event(key: str, label: str) -> str:
-    return json.dumps(
-        {
-            "groundTruthData": {"data": label, "encoding": "CSV"},
-            "eventMetadata": {"eventId": key},
-            "eventVersion": "0",
-        }
-    )
 
 
 def quality(made: World, period: str = PERIOD) -> dict[str, Any]:
@@ -51,6 +43,8 @@ def test_quality_is_that_of_the_scored_rows_beside_their_labels(world: Callable[
     assert quality(made) == model_quality.statistics("binary", found, constant, ("no", "yes"), 50, 7)
     assert sent()["QualityDrop"] == 0.0
     assert MARK in made.names("score")
+    page = storage.read_bytes(made.uri("score", PERIOD, "monitor", "report.html")).decode()
+    assert page == drift.page(made.drift(PERIOD))
 
 
 def test_a_model_that_has_become_worse_is_told(world: Callable[..., World]) -> None:
@@ -88,7 +82,7 @@ def test_labels_whose_count_was_not_sent_are_counted_once_more_and_not_twice(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, rows = world(), applicants(600, 7)
-    rows["approved"] = rows["approved"].to_numpy()[::-1]
+    rows["approved"] = np.where(rows["sex"] == "female", "no", "yes")
     made.score({PERIOD: rows}, "cccccccccccc")
     made.truth(PERIOD, rows)
 
@@ -102,7 +96,12 @@ def test_labels_whose_count_was_not_sent_are_counted_once_more_and_not_twice(
     result = made.score({}, "eeeeeeeeeeee")
     assert made.drift(PERIOD) == first and first["metrics"]["QualityDrop"] > 0
     late = sum(metric["violated"] for metric in first["quality"]["metrics"].values())
-    assert result["violations"]["QualityDrop"] == late == first["metrics"]["QualityDrop"]
+    of_bias = [each for each in first["violations"] if each["constraint_check_type"] == "bias_drift_check"]
+    needing = [each for each in of_bias if each["metric_name"] not in groups.WITHOUT_LABELS]
+    assert len({(each["facet_value"], each["metric_name"]) for each in of_bias}) == len(of_bias)
+    assert first["metrics"]["BiasDrift"] == len(of_bias) and len(needing) > 0
+    wanted = {"DataBroken": 0, "QualityDrop": late, "BiasDrift": len(needing)}
+    assert result["violations"] == wanted and late == first["metrics"]["QualityDrop"]
 
 
 def test_labels_without_a_mark_are_not_complete(world: Callable[..., World]) -> None:
@@ -111,25 +110,6 @@ def test_labels_without_a_mark_are_not_complete(world: Callable[..., World]) -> 
     storage.delete(made.uri("truth", PERIOD, "_SUCCESS"))
     made.score({PERIOD: rows})
     assert made.drift(PERIOD)["quality"] is None and made.names("raw") == []
-
-
-@pytest.mark.parametrize(
-    ("name", "options"), [("l.csv", {"sep": ";"}), ("l.tsv", {"sep": "\t"}), ("l.jsonl", None)]
-)
-def test_every_form_of_truth_gives_the_same(
-    world: Callable[..., World], name: str, options: dict[str, str] | None
-) -> None:
-    made, rows = world(), applicants(600, 7)
-    if options:
-        made.truth(PERIOD, rows, name, **options)
-    else:
-        lines = [event(*pair) for pair in zip(rows["id"], rows["approved"], strict=True)]
-        made.put_truth(PERIOD, name, "\n".join(lines).encode())
-    made.score({PERIOD: rows})
-    other = World(made.settings, made.package)
-    other.truth(NEXT, rows)
-    other.score({NEXT: rows})
-    assert quality(made) == quality(other, NEXT)
 
 
 def test_labels_of_rows_that_were_not_scored_and_rows_without_a_label_are_told(
@@ -148,16 +128,7 @@ def test_labels_of_rows_that_were_not_scored_and_rows_without_a_label_are_told(
     ("content", "message"),
     [
         ("id,approved\nx1,yes\nx2,no\n", "none of its 2 labels belongs to a scored row"),
-        ("id,approved\n7-1,yes\n7-2,no\n7-1,no\n", r"l.csv row 3: id '7-1' has a label already, at .*row 1"),
-        (
-            "id,approved\n7-1,yes\n7-2,perhaps\n",
-            r"l.csv row 2, column approved: label must be one of no, yes",
-        ),
-        ("id,label\n7-1,yes\n", "no column 'approved'; .* id, approved"),
-        ("approved,who\nyes,7-1\n", "no column 'id'"),
-        ("id,approved\n7-1,yes\n,no\n", "l.csv row 2: no id"),
-        ("id,approved\n7-1,?\n", "no row has a label"),
-        ("", "l.csv: the object is empty"),
+        ("id,approved\n7-1,yes\n7-2,no\n7-1,no\n", "l.csv row 3: id '7-1' has a label already"),
     ],
 )
 def test_truth_that_cannot_be_joined_is_told_and_leaves_nothing(
@@ -173,22 +144,67 @@ def test_truth_that_cannot_be_joined_is_told_and_leaves_nothing(
     assert sent()["DataDrift"] == 0.0 and f"score/{PERIOD}/monitor/report.html" in made.names("score")
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", "l.jsonl line 2: must be {"),
-        ('{"groundTruthData": {"data": "yes", "encoding": "CSV"}}', r"line 2: must be .*no 'eventMetadata'"),
-        (event("7-2", "yes").replace("CSV", "BASE64"), "encoding 'BASE64'"),
-        (event("7-2", "yes,no"), "line 2: must be"),
-        (event("", "yes"), "eventId ''"),
-        ("\x80", "line 2: must be"),
-    ],
-)
-def test_a_broken_line_of_json_is_named(world: Callable[..., World], line: str, message: str) -> None:
+def test_labels_of_another_period_that_cannot_be_joined_are_told_and_fail_nothing(
+    world: Callable[..., World], capsys: pytest.CaptureFixture[str]
+) -> None:
     made, rows = world(), applicants(600, 7)
-    made.put_truth(PERIOD, "l.jsonl", f"{event('7-1', 'yes')}\n{line}\n".encode("latin-1"))
-    with pytest.raises(DataError, match=message):
-        made.score({PERIOD: rows})
+    made.score({PERIOD: rows}, "cccccccccccc")
+    made.put_truth(PERIOD, "l.csv", b"id,approved\n7-1,perhaps\n")
+    result = made.score({NEXT: applicants(600, 8)}, "dddddddddddd")
+    told = f"truth/{PERIOD} was not joined: .*l.csv row 1, column approved: label must be one of no, yes"
+    assert re.search(told, result["summary"]) and re.search(told, capsys.readouterr().out)
+    (note,) = made.drift(PERIOD)["notes"]
+    page = storage.read_bytes(made.uri("score", PERIOD, "monitor", "report.html")).decode()
+    assert re.match(told, note) and f"truth/{PERIOD} was not joined" in page
+    assert [uri.split("/")[4] for uri in result["drift_uris"]] == [NEXT] and made.drift(NEXT)["notes"] == []
+    assert MARK not in made.names("score") and made.names("raw") == []
+    made.truth(PERIOD, rows, "l.csv")
+    made.score({}, "eeeeeeeeeeee")
+    assert made.drift(PERIOD)["notes"] == [] and made.drift(PERIOD)["quality"]["rows"] == 600
+
+
+def test_labels_that_are_asked_for_by_name_are_counted_alone_or_fail(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(600, 7)
+    asked = {"state": "labels", "objects": [], "rows": 0, "broken": []}
+    made.score({PERIOD: rows}, "cccccccccccc")
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: asked}, "dddddddddddd")
+    again = made.score({PERIOD: asked}, "eeeeeeeeeeee")
+    found = made.drift(PERIOD)
+    assert [uri.split("/")[4] for uri in again["drift_uris"]] == [PERIOD]
+    assert found["execution"] == "cccccccccccc" and found["quality"]["rows"] == 600
+    made.put_truth(PERIOD, "labels.csv", b"id,approved\nx,yes\n")
+    with pytest.raises(DataError, match=f"truth/{PERIOD} was not joined: none of its 1 labels"):
+        made.score({PERIOD: asked}, "ffffffffffff")
+    assert "none of its 1 labels" in made.drift(PERIOD)["notes"][0]
+    assert made.drift(PERIOD) | {"notes": []} == found
+    made.score({NEXT: rows.assign(income=rows["income"] * 100)}, "gggggggggggg")
+    made.truth(NEXT, rows)
+    with pytest.raises(DataError, match=f"labels of {NEXT} are not used, since its data are broken"):
+        made.score({NEXT: asked}, "hhhhhhhhhhhh")
+
+
+def test_labels_that_were_replaced_are_counted_anew(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(600, 7)
+    made.truth(PERIOD, rows[:300])
+    made.score({PERIOD: rows}, "cccccccccccc")
+    made.truth(PERIOD, rows)
+    assert made.score({}, "dddddddddddd")["drift_uris"] != []
+    assert made.drift(PERIOD)["quality"]["rows"] == 600
+    assert training_rows(made) == 600
+    assert made.score({}, "eeeeeeeeeeee")["drift_uris"] == []
+    storage.write_bytes(made.uri(MARK), b"")  # of a version that did not tell the labels
+    made.truth(PERIOD, rows[:200])
+    assert made.score({}, "ffffffffffff")["drift_uris"] == []
+
+
+def test_labels_of_scored_rows_that_are_gone_are_of_no_use(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(300, 7)
+    made.score({PERIOD: rows}, "cccccccccccc")
+    made.truth(PERIOD, rows)
+    for uri, _ in storage.list_uris(made.settings.uri("cccccccccccc", "transform")):
+        storage.delete(uri)
+    assert f"labels of {PERIOD} are not used, since s3://" in made.score({}, "dddddddddddd")["summary"]
 
 
 def test_an_id_that_was_scored_twice_has_no_label(world: Callable[..., World]) -> None:
@@ -227,12 +243,51 @@ def test_scored_rows_and_their_labels_are_the_next_training_data(world: Callable
 
 def test_training_data_that_are_there_are_left(world: Callable[..., World]) -> None:
     made, rows = world(), applicants(600, 7)
-    storage.write_bytes(made.uri("raw", PERIOD, "data.csv"), b"mine")
-    storage.mark_success(made.uri("raw", PERIOD))
     made.truth(PERIOD, rows)
-    assert f"raw/{PERIOD} is there already and left" in made.score({PERIOD: rows})["summary"]
-    assert made.names("raw") == [f"raw/{PERIOD}/_SUCCESS", f"raw/{PERIOD}/data.csv"]
-    assert made.drift(PERIOD)["quality"]["rows"] == 600
+    for name in ("data.csv", "data.parquet"):
+        publishing.clear(made.uri("raw", PERIOD))
+        storage.write_bytes(made.uri("raw", PERIOD, name), b"mine")
+        storage.mark_success(made.uri("raw", PERIOD))
+        left = f"raw/{PERIOD} holds other data than Monitor's and is left as it is"
+        assert left in made.score({PERIOD: rows})["summary"]
+        assert made.names("raw") == [f"raw/{PERIOD}/_SUCCESS", f"raw/{PERIOD}/{name}"]
+        assert storage.read_bytes(made.uri("raw", PERIOD, name)) == b"mine"
+        assert made.drift(PERIOD)["quality"]["rows"] == 600
+
+
+def test_training_data_that_monitor_made_are_replaced_when_the_period_is_scored_again(
+    world: Callable[..., World],
+) -> None:
+    made, rows = world(), applicants(600, 7)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows[:400]}, "cccccccccccc")
+    assert training_rows(made) == 400
+    made.score({PERIOD: rows}, "dddddddddddd")
+    assert training_rows(made) == 600
+    storage.write_bytes(made.uri("raw", PERIOD, "more.csv"), b"mine")
+    made.score({PERIOD: rows[:500]}, "eeeeeeeeeeee")
+    assert training_rows(made) == 600 and f"raw/{PERIOD}/more.csv" in made.names("raw")
+
+
+def training_rows(made: World) -> int:
+    return len(storage.read_parquet(made.uri("raw", PERIOD, "data.parquet")))
+
+
+def test_training_data_that_did_not_arrive_have_no_mark(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, rows, upload = world(), applicants(600, 7), storage.upload
+
+    def fails(path: Path, uri: str, *more: Any) -> None:
+        if uri.endswith("data.parquet"):
+            raise OSError("the network is gone")
+        upload(path, uri, *more)
+
+    made.truth(PERIOD, rows)
+    monkeypatch.setattr(storage, "upload", fails)
+    with pytest.raises(OSError, match="network"):
+        made.score({PERIOD: rows})
+    assert made.names("raw") == [] and MARK not in made.names("score")
 
 
 def test_training_data_are_there_before_an_alarm_can_ring(
@@ -302,10 +357,13 @@ def test_bias_that_becomes_worse_rings_alone(world: Callable[..., World]) -> Non
     poor = rows["income"] < rows["income"].median()
     generator = np.random.default_rng(3)
     rows["sex"] = np.where(poor == (generator.random(3000) < 0.9), "female", "male")
+    made.truth(PERIOD, rows)
     made.score({PERIOD: rows})
     found = sent()
     assert found["BiasDrift"] > 0
     assert found["DataDrift"] == found["PredictionDrift"] == found["AttributionDrift"] == 0.0
+    of_bias = [each for each in made.drift(PERIOD)["violations"] if "facet" in each]
+    assert len({(each["facet_value"], each["metric_name"]) for each in of_bias}) == len(of_bias)
     (told, *_) = made.drift(PERIOD)["violations"]
     assert told["constraint_check_type"] == "bias_drift_check" and told["facet"] == "sex"
 
@@ -326,18 +384,11 @@ def test_a_tally_of_blocks_is_that_of_the_whole() -> None:
     assert whole.metrics(False)["CDDPL"] is None
 
 
-def test_ids_of_two_columns_are_not_mixed_up() -> None:
-    def keys(*rows: tuple[str, str]) -> Any:
-        return truth.key_texts([pa.array(column) for column in zip(*rows, strict=True)])
-
-    assert len(set(keys(("a", "bc"), ("ab", "c")).to_pylist())) == 2
-
-
 @pytest.mark.parametrize(
     ("name", "above", "column", "members"),
     [
-        ("(40.0, 69.0]", 40.0, pa.array(["39", "41.5", None, "x"]), [False, True, False, False]),
-        ("(40.0, 69.0]", 40.0, pa.array([39.0, 41.5, None, 99.0]), [False, True, False, True]),
+        ("(40.0, 69.0]", 40.0, pa.array(["40", "41.5", None, "x"]), [False, True, False, False]),
+        ("(40.0, 69.0]", 40.0, pa.array([40.0, 41.5, None, 99.0]), [False, True, False, True]),
         ("35", None, pa.array([35.0, 36.0, None]), [True, False, False]),
         ("(missing)", None, pa.array(["a", None]), [False, True]),
     ],

@@ -1,6 +1,9 @@
-"""What Tune asks SageMaker for."""
+"""What Tune asks SageMaker for, and what it makes of the answer."""
+
+from datetime import UTC, datetime
 
 import boto3
+import botocore.client
 import pytest
 from botocore.validate import ParamValidator
 
@@ -26,19 +29,32 @@ def test_the_request_is_one_that_the_service_model_accepts(settings):
     assert not ParamValidator().validate(made, shape).has_errors()
 
 
-def test_tuned_hyperparameters_are_not_fixed_as_well(settings):
-    fixed = request(settings())["TrainingJobDefinition"]["StaticHyperParameters"]
-    assert not {"eta", "max_depth"} & set(fixed)
-    assert fixed["num_round"] == "20" and all(isinstance(value, str) for value in fixed.values())
+def test_a_trial_is_fixed_where_it_is_not_tuned(settings):
+    chosen = settings(train={"seed": 1}, tune={"seed": 2})
+    made = request(chosen, STATIC | {"device": "cuda", "nthread": 4})
+    assert made["TrainingJobDefinition"]["StaticHyperParameters"] == {
+        "tree_method": "hist",
+        "seed": "1",
+        "early_stopping_rounds": "5",
+        "save_model_on_termination": "true",
+        "num_round": "20",
+        "objective": "binary:logistic",
+        "eval_metric": "auc",
+    }
+    assert made["HyperParameterTuningJobConfig"]["RandomSeed"] == 2
 
 
 def test_whole_ranges_are_integers_and_others_continuous(settings):
-    ranges = request(settings())["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    half = {"max_leaves": (2, 5.5, "Auto")}
+    chosen = settings()
+    chosen = settings(tune={"ranges": chosen.tune.ranges | half})
+    ranges = request(chosen)["HyperParameterTuningJobConfig"]["ParameterRanges"]
     assert ranges["IntegerParameterRanges"] == [
         {"Name": "max_depth", "MinValue": "2", "MaxValue": "5", "ScalingType": "Linear"}
     ]
     assert ranges["ContinuousParameterRanges"] == [
-        {"Name": "eta", "MinValue": "0.05", "MaxValue": "0.3", "ScalingType": "Logarithmic"}
+        {"Name": "eta", "MinValue": "0.05", "MaxValue": "0.3", "ScalingType": "Logarithmic"},
+        {"Name": "max_leaves", "MinValue": "2", "MaxValue": "5.5", "ScalingType": "Auto"},
     ]
 
 
@@ -64,9 +80,9 @@ def test_the_objective_is_optimised_in_its_own_direction(settings, problem, obje
 def test_spot_trials_may_wait_and_others_send_no_wait(settings):
     spot = request(settings())["TrainingJobDefinition"]
     on_demand = request(settings(tune={"spot": False}))["TrainingJobDefinition"]
-    assert spot["EnableManagedSpotTraining"] and spot["StoppingCondition"]["MaxWaitTimeInSeconds"] == 1200
-    assert not on_demand["EnableManagedSpotTraining"]
-    assert "MaxWaitTimeInSeconds" not in on_demand["StoppingCondition"]
+    assert spot["EnableManagedSpotTraining"] and not on_demand["EnableManagedSpotTraining"]
+    assert spot["StoppingCondition"] == {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 1200}
+    assert on_demand["StoppingCondition"] == {"MaxRuntimeInSeconds": 600}
 
 
 def test_warm_start_names_its_parents_only_when_there_are_some(settings):
@@ -81,16 +97,88 @@ def test_warm_start_names_its_parents_only_when_there_are_some(settings):
 
 
 def test_no_more_trials_run_at_a_time_than_there_are(settings):
-    limits = request(settings(tune={"trials": 3, "parallel": 9}))["HyperParameterTuningJobConfig"][
-        "ResourceLimits"
-    ]
-    assert (limits["MaxNumberOfTrainingJobs"], limits["MaxParallelTrainingJobs"]) == (3, 3)
+    config = request(settings(tune={"trials": 3, "parallel": 9}))["HyperParameterTuningJobConfig"]
+    assert config["ResourceLimits"] == {
+        "MaxNumberOfTrainingJobs": 3,
+        "MaxParallelTrainingJobs": 3,
+        "MaxRuntimeInSeconds": 3600,
+    }
 
 
-def test_best_hyperparameters_come_back_as_numbers():
-    best = tuning._numbers({"eta": "0.1", "max_depth": '"5"', "tree_method": "hist"})
-    assert best == {"eta": 0.1, "max_depth": 5, "tree_method": "hist"}
-    assert type(best["max_depth"]) is int
+BEGAN, ENDED = datetime(2026, 1, 5, 6, 0, 0, tzinfo=UTC), datetime(2026, 1, 5, 6, 1, 30, tzinfo=UTC)
+TIMES = {"TrainingStartTime": BEGAN, "TrainingEndTime": ENDED}
+BEST = {"eta": "0.3", "max_depth": '"4"', "grow_policy": "depthwise"}
+
+
+def trial(name, hyperparameters, objective=None, **times):
+    made = {
+        "TrainingJobName": name,
+        "TrainingJobStatus": "Completed",
+        "TunedHyperParameters": hyperparameters,
+    }
+    value = {"FinalHyperParameterTuningJobObjectiveMetric": {"Value": objective}}
+    return made | times | (value if objective is not None else {})
+
+
+@pytest.fixture
+def tuned(bucket, monkeypatch):
+    """What Tune returns when SageMaker's trials were a middling one, one it stopped, and the best."""
+    call = botocore.client.BaseClient._make_api_call
+    trials = [trial("t1", {"eta": "0.1"}, 0.7, **TIMES), trial("t2", {}), trial("t3", BEST, 0.8, **TIMES)]
+
+    def answer(self, operation, request):
+        if operation == "ListTrainingJobsForHyperParameterTuningJob":  # moto does not know it
+            return {"TrainingJobSummaries": trials}
+        found = call(self, operation, request)
+        return found | ({"BestTrainingJob": trials[2]} if operation.startswith("DescribeHyper") else {})
+
+    def run(settings):
+        monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", answer)
+        spec_uri, xgboost_uri = (f"s3://{bucket}/{name}" for name in ("feature_spec.json", "xgboost"))
+        storage.write_json(spec_uri, {"target": {"classes": ["a", "b", "c"]}})
+        storage.write_bytes(f"{xgboost_uri}/train/data.csv", b"1,0.5\n")
+        return tuning.tune(xgboost_uri, spec_uri, "execution123", settings)
+
+    return run
+
+
+def test_the_best_trial_completes_the_fixed_hyperparameters(tuned, settings):
+    done = tuned(settings(tune={"trials": 1}))
+    kept = storage.read_json(done["tuning_uri"])
+    assert done["best"] == STATIC | {"eta": 0.3, "max_depth": 4, "grow_policy": "depthwise"} == kept["best"]
+    assert type(done["best"]["max_depth"]) is int
+    assert [each["objective"] for each in kept["trials"]] == [0.7, None, 0.8]
+    assert [each["seconds"] for each in kept["trials"]] == [90.0, None, 90.0]
+    assert done["job"] == kept["job"] == "loans-l-execution123-1"
+    assert done["summary"] == "3 trials, best validation:auc 0.8000 (loans-l-execution123-1)"
+
+
+def test_the_best_of_a_loss_is_the_lowest(tuned, settings):
+    assert (
+        "best validation:logloss 0.7000"
+        in tuned(settings(tune={"objective": "validation:logloss"}))["summary"]
+    )
+
+
+def test_the_name_of_a_job_has_room_for_its_attempts(tuned, settings):
+    chosen = settings(project={"slug": "a-slug-of-24-characters1"})
+    where = {"LocationConstraint": chosen.region}
+    boto3.client("s3").create_bucket(Bucket=chosen.bucket, CreateBucketConfiguration=where)
+    name = tuned(chosen)["job"]
+    assert len(f"{name}0") <= 32  # SageMaker's limit, at attempt 10 too
+
+
+def test_a_job_is_awaited_for_longer_than_it_may_run(tuned, settings, monkeypatch):
+    awaited, run = [], tuning.jobs.run
+    monkeypatch.setattr(tuning.jobs, "run", lambda *given: awaited.append(given[-1]) or run(*given))
+    tuned(settings(tune={"max_runtime_seconds": 7200}))
+    assert len(awaited) == 1 and awaited[0] > 7200  # SageMaker's own limit is to end it, and to say why
+
+
+def test_without_trials_the_fixed_hyperparameters_are_the_best(tuned, settings):
+    done = tuned(settings(data={"problem": "multiclass"}, tune={"trials": 0}))
+    assert done["job"] is None
+    assert done["best"] == STATIC | {"objective": "multi:softprob", "num_class": 3}
 
 
 def warm(settings, bucket, kind):

@@ -20,7 +20,7 @@ def upload(paths: Sequence[Path], to: str, period: str, replace: bool, settings:
     """URI of the period's folder, which holds the files and, last, `_SUCCESS`.
 
     Raises InputError for a period that is complete, or holds other files, unless it is to be replaced, and
-    for rows that the approved model could not score.
+    for rows that the approved model could not score, or labels that could not be joined with scores.
     """
     folder = periods.folder(period, settings, to)
     present = _present(folder, settings)
@@ -30,6 +30,9 @@ def upload(paths: Sequence[Path], to: str, period: str, replace: bool, settings:
         _check(period, mark in present, others, PLACES[to])
     if to == "score":
         _check_rows(paths, settings)
+    if to == "truth":
+        for path in paths:
+            delivery.check_labels(path, period, None, settings)
     delivery.put(paths, folder)
     return f"{folder}/"
 

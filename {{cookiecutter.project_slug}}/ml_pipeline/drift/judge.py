@@ -15,6 +15,7 @@ from ml_pipeline.drift.calibrate import BATCH_ROWS, SHRINKS, measured
 from ml_pipeline.settings import Monitor
 
 FEWEST_ROWS = BATCH_ROWS[0]  # nothing is judged by fewer
+TOO_FEW = "too few"  # status of a period with fewer rows
 FEWEST_OF_A_KIND = 20  # of a group and outcome, that a difference of shares is judged by
 METHODS = {"ChiSquared": "chi_squared", "LInfinity": "l_infinity"}
 ERRORS = ("rmse", "mae")  # worse when greater, and spread in proportion

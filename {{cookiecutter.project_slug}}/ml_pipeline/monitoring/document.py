@@ -20,6 +20,7 @@ from ml_pipeline.settings import Settings
 
 VERSION = 1
 HISTORY = 12  # earlier periods that a document tells of
+NEW_NAMED = 5  # of a column's new categories
 PARITY = {"DI": 1.0}  # a ratio; of all other metrics it is 0
 
 Document = dict[str, Any]
@@ -43,6 +44,7 @@ def empty(period: str, execution_id: str, package: Mapping[str, Any] | None) -> 
         "attribution": None,
         "violations": [],
         "broken": [],
+        "notes": [],
         "history": [],
     }
 
@@ -56,6 +58,11 @@ def with_broken(document: Document, found: Sequence[Mapping[str, str]]) -> Docum
         "broken": told,
         "metrics": document["metrics"] | {"DataBroken": len(told)},
     }
+
+
+def with_note(document: Document, note: str) -> Document:
+    """The document with something that is to be told beside what was measured."""
+    return document | {"notes": [note]}
 
 
 def with_measured(document: Document, measured: Measured, package: Package, settings: Settings) -> Document:
@@ -77,7 +84,8 @@ def with_measured(document: Document, measured: Measured, package: Package, sett
         "DataBroken": [],
     }
     shares = _attribution_shares(package)
-    columns = [_column(each, shares.get(each.name)) for each in features]
+    new = _new_categories(measured, package)
+    columns = [_column(each, shares.get(each.name)) | {"new": new.get(each.name)} for each in features]
     document |= {
         "features": sorted(columns, key=lambda each: -each["importance"]),
         "predictions": [_column(each, None) for each in outputs],
@@ -107,6 +115,7 @@ def with_labels(
     document |= {
         "quality": {"rows": found.rows, "unmatched": found.unmatched, "metrics": quality},
         "bias": _merged(document["bias"], bias),
+        "notes": [],  # an attempt to count other labels may have failed
     }
     told = {"QualityDrop": violations.of_quality(quality)}
     return _with_violations(document, told | ({"BiasDrift": violations.of_bias(bias)} if analysis else {}))
@@ -168,7 +177,11 @@ def _with_violations(document: Document, told: Mapping[str, list[dict[str, str]]
     return document | {
         "metrics": before | {name: before.get(name, 0) + count for name, count in counts.items()},
         "violations": all_of_them,
-        "status": "drift" if all_of_them else "quiet",
+        "status": "drift"
+        if all_of_them
+        else "quiet"
+        if document["rows"] >= judge.FEWEST_ROWS
+        else judge.TOO_FEW,
     }
 
 
@@ -192,6 +205,20 @@ def _column(judged: Judged, attribution: float | None) -> dict[str, Any]:
         "baseline": judged.baseline_shares,
         "current": judged.current_shares,
     }
+
+
+def _new_categories(measured: Measured, package: Package) -> dict[str, dict[str, Any]]:
+    """By column, the categories that no training row has: how many, and the commonest with their rows."""
+    found = {}
+    for feature in measured.statistics["features"]:
+        if "string_statistics" in feature:
+            known = set(package.bins[served.key("feature", feature["name"])].categories)
+            buckets = feature["string_statistics"]["distribution"]["categorical"]["buckets"]
+            new = [bucket for bucket in buckets if bucket["value"] not in known]
+            first = sorted(new, key=lambda bucket: -bucket["count"])[:NEW_NAMED]
+            rows = [{"value": bucket["value"], "rows": bucket["count"]} for bucket in first]
+            found[feature["name"]] = {"distinct": len(new), "first": rows}
+    return found
 
 
 def _attribution_shares(package: Package) -> dict[str, float]:

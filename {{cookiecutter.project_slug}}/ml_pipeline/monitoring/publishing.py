@@ -17,6 +17,10 @@ from ml_pipeline.monitoring import served
 from ml_pipeline.monitoring.package import Package
 from ml_pipeline.settings import Settings
 
+TRAINING_DATA = "data.parquet"
+# Beside its bytes, so that a file which somebody else puts in its place does not have it.
+MADE_HERE = {"made-by": "monitor"}
+
 
 class Scores:
     """Files `<name>.csv` of a period, written to a folder as its rows come, published as a whole."""
@@ -46,6 +50,14 @@ class Scores:
         storage.mark_success(folder_uri)
 
 
+def withdraw(folder_uri: str) -> bool:
+    """Whether the folder holds scores; without its mark, which is deleted, none takes them for complete."""
+    found = [uri for uri, _ in storage.list_uris(f"{folder_uri}/")]
+    if f"{folder_uri}/{periods.SUCCESS}" in found:
+        storage.delete(f"{folder_uri}/{periods.SUCCESS}")
+    return bool(storage.data_objects(f"{folder_uri}/", found))
+
+
 def clear(folder_uri: str) -> None:
     """Deletes all objects below the folder, its mark first."""
     mark = f"{folder_uri}/{periods.SUCCESS}"
@@ -57,18 +69,19 @@ def clear(folder_uri: str) -> None:
 class TrainingData:
     """`raw/<period>/data.parquet`: scored rows that have a label, written as they come, published as a whole.
 
-    Columns as they were scored, texts or double. A complete `raw/<period>/` is left as it is.
+    Columns as they were scored, texts or double. What an earlier execution made so is replaced; a folder that
+    holds anything else is left as it is.
     """
 
     def __init__(self, period: str, package: Package, settings: Settings) -> None:
         """Raises DataError when the training pipeline would lack a column."""
         self._period, self._package = period, package
         self._folder = periods.folder(period, settings)
-        self._is_there = periods.is_complete(period, settings)
+        self._is_anothers = _is_anothers(self._folder)
         columns = {served.key("passed", name): name for name in package.layout.passed}
         self._columns = columns | {served.key("feature", name): name for name in package.spec.names}
         self._rows = 0
-        if not self._is_there:
+        if not self._is_anothers:
             names = [*self._columns.values(), package.spec.target.name]
             checks.check_columns(names, settings.data, settings.split, f"score/{period}/input")
 
@@ -86,19 +99,26 @@ class TrainingData:
 
     def add(self, rows: pa.RecordBatch, labels: np.ndarray) -> None:
         """rows: of a block. labels: theirs, as FeatureSpec encodes them."""
-        if not self._is_there and len(labels):
+        if not self._is_anothers and len(labels):
             columns = [*rows.select(list(self._columns)).columns, _decoded(labels, self._package)]
             self._writer.write_table(pa.table(columns, schema=self._writer.schema))
             self._rows += len(labels)
 
     def publish(self) -> str:
         """Uploads the file, and then its mark; returns what is to be told."""
-        if self._is_there:
-            return f"raw/{self._period} is there already and left as it is"
+        if self._is_anothers:
+            return f"raw/{self._period} holds other data than Monitor's and is left as it is"
         self._writer.close()
-        storage.upload(self._path, f"{self._folder}/data.parquet")
+        storage.upload(self._path, f"{self._folder}/{TRAINING_DATA}", MADE_HERE)
         storage.mark_success(self._folder)
         return f"raw/{self._period} holds {self._rows:,} labelled rows"
+
+
+def _is_anothers(folder_uri: str) -> bool:
+    """Whether the folder holds anything but what Monitor has written."""
+    own = f"{folder_uri}/{TRAINING_DATA}"
+    found = {uri for uri, _ in storage.list_uris(f"{folder_uri}/")} - {f"{folder_uri}/{periods.SUCCESS}"}
+    return bool(found) and (found != {own} or storage.metadata(own) != MADE_HERE)
 
 
 def _schema(columns: dict[str, str], package: Package) -> pa.Schema:

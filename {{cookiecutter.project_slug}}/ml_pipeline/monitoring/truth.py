@@ -80,7 +80,7 @@ def _whole(
     if not len(rows):
         raise DataError(f"{place}: no row has a label; bring labels, or delete the folder's _SUCCESS")
     encoded = _encoded(labels.filter(pa.array(known)), spec, rows, sources)
-    hashes = _hashes(keys.filter(pa.array(known)).combine_chunks())
+    hashes = _hashes_of(keys.filter(pa.array(known)))
     order = np.argsort(hashes, kind="stable")
     _refuse_twice(hashes[order], order, keys, rows, sources)
     return Truth(hashes[order], encoded[order], len(known) - len(rows))
@@ -184,6 +184,15 @@ def _encoded(
     except RowError as error:
         place = ingest.place(int(rows[error.row - 1]) + 1, sources)
         raise DataError(f"{place}, column {error.column}: {error.problem}; correct the label") from None
+
+
+def _hashes_of(keys: pa.ChunkedArray) -> np.ndarray:
+    """Of all keys, block by block: as Python's texts they take more memory than everything else."""
+    blocks = (
+        keys.slice(start, served.BLOCK_ROWS).combine_chunks()
+        for start in range(0, len(keys), served.BLOCK_ROWS)
+    )
+    return np.concatenate([_hashes(block) for block in blocks])
 
 
 def _hashes(keys: pa.Array) -> np.ndarray:

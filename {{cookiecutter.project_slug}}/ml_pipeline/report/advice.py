@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ml_pipeline import canonical
 from ml_pipeline.drift.judge import FEWEST_ROWS
 from ml_pipeline.report import measured
 from ml_pipeline.report.measured import Measured
-from ml_pipeline.report.words import listed, metric, plural
+from ml_pipeline.report.words import categories, listed, metric, plural
 
 NAMED = 5  # columns in a sentence
 Point = tuple[str, str]
@@ -23,6 +24,8 @@ def points(found: Measured) -> list[Point]:
     """(what it is about, what to do), the most pressing first."""
     if found["status"] == "empty":
         return list(_empty(found))
+    if any(map(canonical.is_repeated, found["broken"])):
+        return list(_repeated(found))
     if found["broken"] or found["status"] == "broken":
         return list(_broken(found))
     told = [*_quality(found), *_drift(found), *_bias(found), *_few(found)]
@@ -39,6 +42,29 @@ def _empty(found: Measured) -> Iterator[Point]:
     )
 
 
+def _repeated(found: Measured) -> Iterator[Point]:
+    names = listed(_named(found.broken_columns))
+    yield (
+        f"Rows that share an id ({names})",
+        "Nothing was scored, since no label could be told which of these rows it is of. Leave out all but "
+        "one row of each id; the first ones are named above.",
+    )
+    yield _again(found)
+    yield (
+        "If more than one row of an id is meant to be",
+        "Name the column that tells them apart in ids too (settings.toml, [data]), and train and approve a "
+        "model with that.",
+    )
+
+
+def _again(found: Measured) -> Point:
+    return (
+        "Then score it again",
+        f"Put the mended data to score/{found['period']}/input/ and start the scoring pipeline with "
+        f"Period={found['period']}: its outputs are replaced as a whole.",
+    )
+
+
 def _broken(found: Measured) -> Iterator[Point]:
     columns = found.broken_columns or ["the data"]
     yield (
@@ -51,11 +77,7 @@ def _broken(found: Measured) -> Iterator[Point]:
         "What has changed there between the last good period and this one? "
         + " ".join(map(measured.described, found["broken"][:NAMED])),
     )
-    yield (
-        "Then score it again",
-        f"Put the mended data to score/{found['period']}/input/ and start the scoring pipeline with "
-        f"Period={found['period']}: its outputs are replaced as a whole.",
-    )
+    yield _again(found)
     if found["package_version"] is not None:
         yield (
             "If the data are meant to be so from now on",
@@ -101,12 +123,19 @@ def _drift(found: Measured) -> Iterator[Point]:
 
 
 def _new_values(found: Measured) -> Iterator[Point]:
-    names = [feature["name"] for feature in found.moved if _is_over(feature, "unknown")]
+    features = [feature for feature in found.moved if _is_over(feature, "unknown")]
+    names = [feature["name"] for feature in features]
     if names:
+        told = [
+            f"{feature['name']}: {categories(feature['new'])}. "
+            for feature in features[:NAMED]
+            if feature.get("new")  # earlier versions of Monitor did not tell them
+        ]
         yield (
             f"New categories in {listed(_named(names))}",
-            "The model has never seen them and takes them for an unknown value. Misspelt: mend them at the "
-            "source. Meant to be so: they are learnt by the next training on labelled rows that have them.",
+            f"{''.join(told)}The model has never seen them and takes them for an unknown value. Misspelt: "
+            "mend them at the source. Meant to be so: they are learnt by the next training on labelled rows "
+            "that have them.",
         )
 
 

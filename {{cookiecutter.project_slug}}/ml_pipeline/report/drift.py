@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ml_pipeline.drift.judge import TOO_FEW
 from ml_pipeline.errors import InputError
 from ml_pipeline.report import advice, drift_sections, measured, render
 from ml_pipeline.report.blocks import Links, Page, Points, Section, Text
@@ -16,7 +17,7 @@ from ml_pipeline.report.words import listed, metric, plural, short, upper
 
 DOCUMENT, NAME = "drift.json", "report.html"
 NAMED = 3  # columns in the headline
-TONES = {"quiet": "good", "drift": "bad", "broken": "bad", "empty": "quiet"}
+TONES = {"quiet": "good", "drift": "bad", "broken": "bad", "empty": "quiet", TOO_FEW: "quiet"}
 
 
 def write(folder: Path) -> Path:
@@ -57,7 +58,7 @@ def page_of(drift: Mapping[str, Any]) -> Page:
         title=f"{_group(found)}, period {found['period']}, execution {found['execution']}",
         tone="quiet" if found.is_few and found["status"] == "quiet" else TONES[found["status"]],
         headline=headline,
-        lead=lead,
+        lead=[*lead, *found.notes],
         facts=facts(found),
         blocks=[],
         sections=[section for section in _sections(found) if section],
@@ -69,7 +70,7 @@ def _sections(found: Measured) -> list[Section | None]:
         _advice(advice.points(found)),
         drift_sections.features(found),
         drift_sections.predictions(found),
-        drift_sections.quality(found) if found["status"] in ("quiet", "drift") else None,
+        drift_sections.quality(found) if found["status"] in ("quiet", "drift", TOO_FEW) else None,
         drift_sections.bias_of(found),
         drift_sections.attributions(found),
         drift_sections.history(found),

@@ -151,6 +151,8 @@ def _glossary(columns: list[dict[str, Any]]) -> Table:
 def quality(found: Measured) -> Section:
     title = "Quality"
     document = found["quality"]
+    if document is None and found.notes:
+        return Section("quality", title, "Not known yet: the labels that have come could not be joined.", [])
     if document is None:
         return Section(
             "quality",

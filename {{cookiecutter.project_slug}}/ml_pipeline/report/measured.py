@@ -67,6 +67,11 @@ class Measured:
         return [short(name, NAME) for name in dict.fromkeys(names) if name != WHOLE]
 
     @property
+    def notes(self) -> list[str]:
+        """What is to be told beside what was measured; earlier versions of Monitor knew none."""
+        return list(map(ended, self.document.get("notes", ())))
+
+    @property
     def moved_predictions(self) -> list[dict[str, Any]]:
         return [column for column in self["predictions"] if column["violated"]]
 

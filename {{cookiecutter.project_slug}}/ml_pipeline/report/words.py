@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 ROUNDING = 1e-12  # a smaller number is what rounding left of zero
@@ -108,6 +109,13 @@ def listed(names: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     found = list(names)
     return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}" if found else ""
+
+
+def categories(new: Mapping[str, Any]) -> str:
+    """`moon (301 rows), mars (1 row) and 3 more`. new: categories of a column, as drift.json has them."""
+    told = [f"{short(each['value'])} ({plural(each['rows'], 'row')})" for each in new["first"]]
+    more = new["distinct"] - len(told)
+    return ", ".join(told) + (f" and {more:,} more" if more else "")
 
 
 def short(text: str, limit: int = 28) -> str:

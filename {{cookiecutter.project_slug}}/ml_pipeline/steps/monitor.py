@@ -16,6 +16,7 @@ from ml_pipeline.monitoring.labelling import Labelled
 from ml_pipeline.monitoring.measure import Measured, Measuring
 from ml_pipeline.monitoring.models import Models, Scorer
 from ml_pipeline.monitoring.publishing import Scores
+from ml_pipeline.periods import LABELS
 from ml_pipeline.settings import Settings
 
 
@@ -32,7 +33,7 @@ def monitor(
     Labels are joined as soon as they are complete, also those of earlier periods, and the labelled rows
     become `raw/<period>/`. Returns summary, monitor_uris, drift_uris and violations by CloudWatch metric.
     Raises DataError at the end, when all else is published, for periods that could not be scored and for
-    labels that could not be joined.
+    labels of these periods that could not be joined; those of other periods are only told.
     """
     models = Models()
     documents = [
@@ -40,12 +41,14 @@ def monitor(
         if entry["state"] == "ready"
         else _unscored(entry, package, execution_id, settings)
         for entry in periods
+        if entry["state"] != LABELS
     ]
-    labelled = labelling.join_all(documents, models, settings)
+    asked = {entry["period"] for entry in periods if entry["state"] == LABELS}
+    labelled = labelling.join_all(documents, asked, models, settings)
     roll_ups = _roll_ups(documents, labelled)
     cloudwatch.send(roll_ups, _feature_metrics(documents, settings), settings)
     told = _last(documents, labelled)
-    for each in told:
+    for each in (*told, *labelled.noted):
         results.draw(each, settings)
     labelled.mark(settings)
     summary = _summary(told, labelled, roll_ups)
@@ -104,10 +107,21 @@ def _published(
 def _unscored(
     entry: dict[str, Any], package: dict[str, Any] | None, execution_id: str, settings: Settings
 ) -> Document:
-    """The document of a period that Select found broken or empty. What an earlier execution scored stays."""
+    """The document of a period that Select found broken or empty.
+
+    What an earlier execution scored stays, but without its mark: it is not of the rows that are there now.
+    So whoever waits for the mark waits on, and `auto` scores the period once it is mended.
+    """
     period = entry["period"]
     found = document.empty(period, execution_id, package)
     found = document.with_broken(found, entry["broken"]) | {"rows": entry["rows"]}
+    if publishing.withdraw(calendar.folder(period, settings, "output")):
+        note = (
+            f"score/{period}/output holds the scores of an earlier delivery, not of these rows; it has lost "
+            f"its {calendar.SUCCESS} for that"
+        )
+        print(f"Monitor: {note}", flush=True)
+        found = document.with_note(found, note)
     found = document.with_history(found, results.earlier(period, settings))
     publishing.clear(results.uri(period, settings))
     results.write(found, settings)
@@ -139,7 +153,10 @@ def _last(documents: list[Document], labelled: Labelled) -> list[Document]:
 
 def _summary(told: list[Document], labelled: Labelled, roll_ups: dict[str, int]) -> str:
     rung = ", ".join(f"{name} {count}" for name, count in roll_ups.items() if count)
-    parts = [f"{each['period']}: {each['rows']:,} rows, {each['status']}" for each in told]
+    parts = [
+        ", ".join([f"{each['period']}: {each['rows']:,} rows", each["status"], *each["notes"]])
+        for each in told
+    ]
     return "; ".join([*(parts or ["nothing scored"]), *labelled.told, f"violations: {rung or 'none'}"])
 
 

@@ -20,11 +20,12 @@ MOST_VIOLATIONS = 100  # of a period that are told one by one
 def select(period: str, trigger_reason: str, execution_id: str, settings: Settings) -> dict[str, Any]:
     """The newest approved version's model, and the rows of each period to score in the form that it takes.
 
-    period: `auto`, all that are complete and not scored, or one by name, scored before or not.
+    period: `auto`, all that are complete and not scored, or one by name, scored before or not; or, by
+    `labels:` and its name, one of which labels have come, and nothing is scored.
     Returns summary, package (None without an approved version, if there is nothing to score), model_uri,
     image_uri, input_uri (`<period>/<object>.csv` below it, of ready periods), passed_columns (how many come
     before the features) and periods: {period, state, objects, rows, broken} of each that was taken; state is
-    ready, broken (by violations in the form of Model Monitor) or empty.
+    ready, broken (by violations in the form of Model Monitor), empty, or labels.
     Raises PackageError without a model that can score, DataError for a period that is not there.
     """
     now = admission.admit("score", trigger_reason, execution_id, settings)
@@ -33,13 +34,14 @@ def select(period: str, trigger_reason: str, execution_id: str, settings: Settin
     for each in found:
         if each.state != "scored":
             print(f"Select: {each.told}", flush=True)
-    package = approved.newest(settings.prefix)
+    of_labels = [each.state for each in found] == [periods.LABELS]  # whose own model is the one that counts
+    package = None if of_labels else approved.newest(settings.prefix)
     if package is None and any(each.objects for each in taken):
         raise approved.PackageError(approved.to_approve(settings))
     folder = settings.uri(execution_id, "select")
     model = _model(package, folder, settings) if package else None
     input_uri = f"{folder}/input/"
-    prepared = [_prepared(each, input_uri, model[1]) if model else _empty(each) for each in taken]
+    prepared = [_prepared(each, input_uri, model[1]) if model else _unread(each) for each in taken]
     summary = _summary(found, prepared, package)
     print(f"Select: {summary} -> {input_uri}", flush=True)
     return {
@@ -74,8 +76,9 @@ def _model(package: dict[str, Any], folder: str, settings: Settings) -> tuple[di
     }, wanted
 
 
-def _empty(period: Period) -> dict[str, Any]:
-    return _entry(period, [], 0, [])
+def _unread(period: Period) -> dict[str, Any]:
+    entry = _entry(period, [], 0, [])
+    return entry | {"state": periods.LABELS} if period.state == periods.LABELS else entry
 
 
 def _prepared(period: Period, input_uri: str, wanted: Wanted) -> dict[str, Any]:
@@ -148,6 +151,8 @@ def _summary(found: list[Period], prepared: list[dict[str, Any]], package: dict[
 
 
 def _told(entry: dict[str, Any], state: str) -> str:
+    if entry["state"] == periods.LABELS:
+        return f"labels of {entry['period']}"
     if entry["state"] == "empty":
         return f"{entry['period']} is empty"
     if entry["state"] == "broken":
