@@ -21,7 +21,7 @@ REQUEST = {
 
 
 def run():
-    return jobs.run("processing", "loans-local-bias-e1", REQUEST, max_seconds=5)["ProcessingJobName"]
+    return jobs.run("processing", "loans-local-bias-e1", REQUEST, max_seconds=300)["ProcessingJobName"]
 
 
 def end(name: str, status: str, reason: str) -> None:
