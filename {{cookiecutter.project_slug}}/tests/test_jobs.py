@@ -71,7 +71,7 @@ def test_a_job_is_looked_at_often_at_first_and_at_least_every_half_minute(bucket
 
     def sleep(seconds):
         pauses.append(seconds)
-        if len(pauses) == 40:
+        if len(pauses) == 100:
             end("loans-local-bias-e1-1", "Completed", "")
 
     run()
