@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import hashlib
 import io
 import tarfile
@@ -41,7 +42,11 @@ CONTAINER_TYPES = {"SupportedContentTypes": ["text/csv"], "SupportedResponseMIME
 
 def archive(spec: FeatureSpec) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    # without the time of day, so that a second version of the same model has the same bytes
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
         body = spec.to_json().encode()
         entry = tarfile.TarInfo("feature_spec.json")
         entry.size = len(body)
