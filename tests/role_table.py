@@ -41,6 +41,7 @@ ROLES = (
         "with CodePipeline: lint and tests; the same comes to plan and deploy",
     ),
     ("codepipeline.yaml", "PipelineRole", "with CodePipeline: CodePipeline itself"),
+    ("codepipeline.yaml", "WeeklyRole", "with CodePipeline: the schedule that starts the weekly test"),
 )
 WHEN = {
     "HasSecrets": "with `[secrets]`",

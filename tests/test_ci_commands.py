@@ -92,6 +92,10 @@ def test_every_provider_lints_tests_runs_plans_and_deploys(commands):
     for provider, found in commands.items():
         assert {"make lint", "make test", "make run"} <= found, provider
         assert any("ml_pipeline plan --env dev" in command for command in found), provider
+        assert {"make definition", "make run ARGS=--fresh"} <= found, provider  # with the newest SDK, weekly
+        assert any(re.match("make lock .*--upgrade-package sagemaker ", command) for command in found), (
+            provider
+        )
         for environment in ENVIRONMENTS:
             assert f".venv/bin/python -m ml_pipeline deploy --env {environment} --ci" in found, provider
 

@@ -339,6 +339,11 @@ def test_what_cannot_be_upserted_is_refused_in_one_sentence(deployed, arguments,
         ),
         ('^train = "cron.*?"', 'train = "cron(0 6 * * MON *)"', "exactly one must be ?"),
         (
+            '^score = "cron.*?"',
+            'score = "at(2020-01-31T06:00:00)"',
+            "score must be a moment still to come",
+        ),
+        (
             '^region = "us-east-1"',
             'region = "us-nowhere-1"',
             "region must be one that SageMaker has images in",
@@ -388,10 +393,6 @@ def test_destroy_without_a_terminal_asks_for_yes_and_deletes_nothing(deployed):
 
 @pytest.fixture(scope="module")
 def destroyed(deployed: Desk) -> Desk:
-    client = deployed.client("sagemaker")
-    present = client.describe_pipeline(PipelineName="demo-dev-train")
-    left = {name: present[name] for name in ("PipelineDefinition", "RoleArn")}  # by a smoke that failed
-    client.create_pipeline(PipelineName="demo-dev-smoke", ClientRequestToken="0" * 32, **left)
     deployed.done("destroy", "--env", "dev", "--yes")
     return deployed
 

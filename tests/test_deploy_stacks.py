@@ -11,6 +11,7 @@ import pytest
 
 from conftest import Server, started
 from physical import ASKED
+from started_by_itself import ask as clock
 from templates import INFRA, load
 
 ACCOUNT = "123456789012"
@@ -379,6 +380,15 @@ def test_codepipeline_deploys_to_one_environment_after_the_other(aws):
     }
     source = pipeline["stages"][0]["actions"][0]["configuration"]
     assert source["ConnectionArn"] == stack.outputs["ConnectionArn"]
+    weekly = aws.client("codepipeline").get_pipeline(name="scores-newest-sdk")["pipeline"]
+    assert weekly["stages"][1]["actions"][0]["configuration"] == {"ProjectName": "scores-newest-sdk"}
+    schedule = aws.client("scheduler").get_schedule(Name="scores-newest-sdk")
+    assert schedule["ScheduleExpression"] == "cron(23 5 ? * MON *)"
+    clock(aws.endpoint, "clock", {"advance_seconds": 7 * 24 * 3600})
+    (started,) = aws.client("codepipeline").list_pipeline_executions(pipelineName="scores-newest-sdk")[
+        "pipelineExecutionSummaries"
+    ]
+    assert started["pipelineExecutionId"]
     projects = aws.client("codebuild").batch_get_projects(
         names=["scores-check", "scores-plan", "scores-deploy"]
     )["projects"]

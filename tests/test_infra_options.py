@@ -91,7 +91,10 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     return found
 
 
-FOUNDATION_ROLES, CODEPIPELINE_ROLES = ("Execution", "ImageBuild"), ("Check", "Plan", "Deploy", "Pipeline")
+FOUNDATION_ROLES, CODEPIPELINE_ROLES = (
+    ("Execution", "ImageBuild"),
+    ("Check", "Plan", "Deploy", "Pipeline", "Weekly"),
+)
 UNDER_A_KEY = {
     "Bucket.BucketEncryption",
     "Repository.EncryptionConfiguration",
@@ -269,7 +272,7 @@ TRIGGER_RIGHTS = (
     "LookAtExecutionRole",
 )
 IN_DEPLOY = {f"DeployRole.{sid}" for sid in TRIGGER_RIGHTS}
-SOURCES = {"Deployment.Stages", "Review.Stages"}
+SOURCES = {"Deployment.Stages", "Review.Stages", "Weekly.Stages"}
 OPTIONS += [
     ("ci", {}, "RolePath", "/ml/", of_roles(("Deploy", "Plan"), "Path") | IN_DEPLOY),
     ("ci", {}, "RolePrefix", "acme-", of_roles(("Deploy", "Plan"), "RoleName") | IN_DEPLOY),
@@ -300,7 +303,7 @@ OPTIONS += [
         "Folder",
         "ml/churn",
         {"Deployment.Triggers", "Review.Triggers"}
-        | {f"{each}.Environment" for each in ("Check", "Plan", "Deploy")},
+        | {f"{each}.Environment" for each in ("Check", "NewestSdk", "Plan", "Deploy")},
     ),
     ("codepipeline", {}, "DeployTo", "dev staging", {"Deployment.Stages"}),
     ("codepipeline", {"DeployTo": "dev staging"}, "DeployTo", "dev staging prod", {"Deployment.Stages"}),

@@ -36,6 +36,12 @@ trials = 0
 num_round = 20
 [env.dev.evaluate]
 bootstrap_samples = 20
+[env.prod.deploy]
+promotion = "retrain"
+[env.prod.train.hyperparameters]
+num_round = 30
+[env.prod.evaluate]
+bootstrap_samples = 20
 """
 FOUNDATION = """
 from ml_pipeline import upsert
@@ -160,8 +166,8 @@ def serving(project: Path, state: Path) -> Server:
 def cloud(make_project, tmp_path_factory) -> Iterator[Cloud]:
     """dev and staging with their foundations, and in dev the pipeline of a project that trains in no time."""
     project = make_project(project_slug=SLUG)
-    with (project / "settings.toml").open("a") as file:
-        file.write(QUICK)
+    settings = (project / "settings.toml").read_text()
+    (project / "settings.toml").write_text(re.sub("(?m)^trials = 20$", "trials = 0", settings) + QUICK)
     server = serving(project, tmp_path_factory.mktemp("cloud"))
     made = Cloud(server, project)
     tags = [made.python(FOUNDATION.format(env=env)).split()[-1] for env in ("dev", "staging")]
@@ -276,7 +282,7 @@ BAD = [
     (("promote", "1", "--to", "dev"), "nothing comes before dev: say with --env where the version is"),
     (("promote", "1", "--to", "local"), "--to must be one of dev, staging, prod, got 'local'"),
     (("promote", "1", "--to", "dev", "--env", "dev"), "the version is in dev already"),
-    (("smoke", "--env", "prod"), "smoke works in dev alone, got --env prod"),
+    (("smoke", "--env", "prod"), "smoke works in a copy of dev alone, got --env prod"),
 ]
 
 
@@ -402,6 +408,27 @@ def test_a_second_promotion_finds_the_version_there(cloud, promoted):
     )
     listed = cloud.client("sagemaker").list_model_packages(ModelPackageGroupName="demo-staging")
     assert len(listed["ModelPackageSummaryList"]) == 1
+
+
+def test_an_environment_that_retrains_registers_what_it_trained_on_its_own_data(cloud, trained):
+    cloud.typed("approve", "1", "--env", "dev")
+    promote = ("promote", "1", "--to", "prod", "--env", "dev")
+    told = cloud.typed(*promote, code=2)
+    assert "there is no pipeline demo-prod-train" in told and "deploy --env prod first" in told
+    cloud.typed("deploy", "--env", "prod")
+    told = cloud.typed(*promote, code=2)
+    assert f"s3://{bucket('prod')}/raw/ has no complete period" in told
+    assert "upload FILE --env prod first" in told and len(told.splitlines()) == 1
+    cloud.typed("upload", "data/sample.csv", "--env", "prod", "--period", "2026-10-02")
+    execution = re.search(r"status (\w+) --env prod --follow", cloud.typed(*promote))[1]
+    assert "Succeeded" in cloud.typed("status", execution, "--env", "prod", "--follow")
+    arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/{SLUG}-prod/1"
+    package = cloud.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    made_of = package["CustomerMetadataProperties"]
+    assert made_of["data_uri"] == f"s3://{bucket('prod')}/raw/2026-10-02/"
+    assert (made_of["execution"], made_of["hyperparameter.num_round"]) == (execution, "30")
+    assert package["ModelApprovalStatus"] == "PendingManualApproval"
+    assert bucket("dev") not in json.dumps(package, default=str)
 
 
 SCORED, IDS = "2026-09-28", 500
@@ -535,18 +562,48 @@ def test_a_retried_execution_is_not_stopped_by_itself_but_by_a_person(cloud, sto
 @pytest.fixture(scope="module")
 def smoked(cloud: Cloud, trained: str) -> tuple[str, dict[str, Any], str]:
     """Output, JSON and page of `smoke`, with a local AWS that stands for the cloud."""
+    before = held(cloud)
     out = cloud.typed("smoke", "--env", "dev")
+    assert held(cloud) == before
     json_path, page_path = (cloud.project / name for name in re.findall(r"smoke-[\d-]+\.(?:json|md)", out))
     return out, json.loads(json_path.read_text()), page_path.read_text()
 
 
-def test_smoke_finds_no_difference_where_there_is_none(smoked):
+def held(cloud: Cloud) -> dict[str, list[str]]:
+    """All that environments are made of, by name."""
+    sagemaker, s3 = cloud.client("sagemaker"), cloud.client("s3")
+    buckets = [each["Name"] for each in s3.list_buckets()["Buckets"]]
+    groups = sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
+    names = [each["ModelPackageGroupName"] for each in groups]
+    return {
+        "stacks": sorted(
+            each["StackName"] for each in cloud.client("cloudformation").describe_stacks()["Stacks"]
+        ),
+        "pipelines": sorted(each["PipelineName"] for each in sagemaker.list_pipelines()["PipelineSummaries"]),
+        "objects": sorted(f"{bucket}/{key}" for bucket in buckets for key in cloud.keys(bucket, "")),
+        "versions": sorted(
+            f"{each['ModelPackageArn']} {each['ModelApprovalStatus']}"
+            for name in names
+            for each in sagemaker.list_model_packages(ModelPackageGroupName=name)["ModelPackageSummaryList"]
+        ),
+        "metrics": sorted(
+            {
+                str(each)
+                for each in cloud.client("cloudwatch").list_metrics()["Metrics"]
+                if "dev-try" not in str(each)
+            }
+        ),
+    }
+
+
+@pytest.mark.parametrize(("pipeline", "last"), [("train", "Register"), ("score", "Monitor")])
+def test_smoke_finds_no_difference_where_there_is_none(smoked, pipeline, last):
     out, document, page = smoked
-    train = document["train"]
-    assert train["differences"] == [] and train["cloud"]["answers"] == train["local"]["answers"]
-    assert re.search(r"train: Succeeded, USD 0\.\d+, 0 differences", out)
-    assert "The answers of both are the same, but for times." in page
-    assert set(train["cloud"]["seconds"]) >= {"execution", "Process", "Register"}
+    found = document[pipeline]
+    assert found["differences"] == [] and found["cloud"]["answers"] == found["local"]["answers"]
+    assert re.search(rf"{pipeline}: Succeeded, USD 0\.\d+, 0 differences", out)
+    assert page.count("The answers of both are the same, but for times.") == 2
+    assert {"execution", last} <= set(found["cloud"]["seconds"])
 
 
 def test_smoke_looks_at_every_step_and_what_it_started(smoked):
@@ -559,15 +616,14 @@ def test_smoke_looks_at_every_step_and_what_it_started(smoked):
         "started by a step: DescribeTrainingJob"
     }
     assert {"DescribePipeline", "DescribePipelineExecution", "DescribeModelPackage"} <= set(answers)
+    answers = smoked[1]["score"]["cloud"]["answers"]
+    jobs = {name for name in answers if ": Describe" in name}
+    assert jobs == {f"{step}: DescribeTrainingJob" for step in ("Select", "Transform", "Monitor")} | {
+        "started by a step: DescribeTransformJob"
+    }
 
 
-def test_smoke_leaves_the_deployed_pipeline_data_and_champion_alone(cloud, smoked):
-    client = cloud.client("sagemaker")
-    names = [each["PipelineName"] for each in client.list_pipelines()["PipelineSummaries"]]
-    assert sorted(names) == ["demo-dev-score", "demo-dev-train"]
-    listed = client.list_model_packages(ModelPackageGroupName="demo-dev", ModelApprovalStatus="Rejected")
-    assert len(listed["ModelPackageSummaryList"]) == 1
-    assert cloud.keys(bucket("dev"), "smoke/") == ["smoke/sample.csv"]
+def test_what_smoke_writes_names_no_account(smoked):
     assert ACCOUNT not in json.dumps(smoked[1]) + smoked[2]
 
 

@@ -139,6 +139,20 @@ def test_an_execution_never_resumes_from_another_ones_checkpoints(deployed, undi
     assert {arn.rpartition("/")[2], undisturbed.rpartition("/")[2]} <= places
 
 
+def test_every_job_of_the_graph_is_tried_again_when_it_is_not_its_own_fault(deployed):
+    name = f"{deployed.settings.prefix}-train"
+    answer = boto3.client("sagemaker").describe_pipeline(PipelineName=name)
+    steps = [step for step in json.loads(answer["PipelineDefinition"])["Steps"] if step["Type"] == "Training"]
+    assert [step["Name"] for step in steps] == ["Process", "Tune", "Train", "Transform", "Evaluate", "Bias"]
+    for step in steps:
+        assert {kind for policy in step["RetryPolicies"] for kind in policy["ExceptionType"]} == {
+            "Step.SERVICE_FAULT",
+            "Step.THROTTLING",
+            "SageMaker.JOB_INTERNAL_ERROR",
+            "SageMaker.CAPACITY_ERROR",
+        }
+
+
 def test_throttling_service_errors_and_lost_machines_are_retried_by_the_policies_of_the_steps(deployed):
     # Four API errors: SageMaker by itself, without a policy, retries three.
     deployed.fault(kind="throttle", operation="CreateTrainingJob", times=2)

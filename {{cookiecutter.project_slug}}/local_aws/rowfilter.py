@@ -115,15 +115,14 @@ class Processing:
         if not first or b'"' in b"".join(lines):
             return [join_csv(parse(self.input_filter).of(split_csv(line))) for line in lines]
         # What the line above would make of them, in a tenth of the time.
-        parts = [line.split(b",", first) for line in lines]
-        return [row[first] if len(row) > first else b"" for row in parts]
+        return [b"".join(line.split(b",", first)[first:]) for line in lines]
 
     def output_rows(self, lines: list[bytes], predictions: list[bytes]) -> list[bytes]:
         """What is written for input rows and their predictions."""
         pairs = zip(lines, predictions, strict=True)
         plain = (self.join, self.output_filter, self.accept) == (True, "$", CSV)
         if plain and b'"' not in b"".join(lines) + b"".join(predictions):
-            return [line + b"," + made for line, made in pairs]  # as below, in a tenth of the time
+            return list(map(b",".join, pairs))  # as below, in a tenth of the time
         return [self._output_row(line, made) for line, made in pairs]
 
     def _output_row(self, line: bytes, prediction: bytes) -> bytes:

@@ -399,7 +399,7 @@ GROUPS = {
         ),
         Command(
             "smoke",
-            "one execution on the smallest machines, held against the local AWS",
+            "both pipelines once, on the smallest machines, held against the local AWS",
             operate_commands.smoke_options,
             operate_commands.smoke,
         ),

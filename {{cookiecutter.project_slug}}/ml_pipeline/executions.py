@@ -114,7 +114,7 @@ def watched(arn: str, names: list[str], settings: Settings, poll_seconds: float)
     with Progress(names) as show:
         while True:
             now = client.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"]
-            found = own(arn)
+            found = own(arn, client)
             for ran in found:
                 name, ended = ran.step["StepName"], ran.step["StepStatus"] in ENDED
                 if ended and name not in texts:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -22,6 +23,7 @@ from ml_pipeline.dialect import HEAD_BYTES, DataError, Dialect
 from ml_pipeline.features import RowError
 
 BLOCK_BYTES = 1 << 20  # of a CSV at a time: small enough to stay in a processor's cache, longer than a line
+GATHERED = 4  # blocks: with fewer, two threads that share their columns wait for each other too often
 BATCH_ROWS = 1 << 14  # of a parquet file at a time
 SHOWN_CHARACTERS = 80  # of a broken row
 PANDAS_INDEX = "__index_level_"  # column that pandas stores its index in
@@ -180,18 +182,29 @@ def _read_through(uri: str, objects: list[_Object], options: Options) -> Raw:
 
 def _add(columns: Mapping[str, cells.Reader], batches: Iterator[pa.RecordBatch], uri: str) -> int:
     """Adds the rows of one object to the columns and returns how many they are."""
-    rows = 0
-    for batch in ahead(batches):
-        for name, column in columns.items():
-            try:
-                column.add(batch.column(name))
-            except RowError as error:
-                raise DataError(
-                    f"{uri} row {rows + error.row:,}, column {name}: {error.problem}; correct the cell, "
-                    f"name its text in missing, or exclude the column (settings.toml, [data])"
-                ) from None
-        rows += batch.num_rows
+    rows, names = 0, list(columns)
+    half = len(names) // 2
+    with ThreadPoolExecutor(1) as beside:
+        for batch in ahead(_gathered(batches)):
+            second = beside.submit(_add_cells, columns, names[half:], batch, uri, rows)
+            _add_cells(columns, names[:half], batch, uri, rows)
+            second.result()
+            rows += batch.num_rows
     return rows
+
+
+def _add_cells(
+    columns: Mapping[str, cells.Reader], names: list[str], batch: pa.RecordBatch, uri: str, before: int
+) -> None:
+    """Adds a batch to the named columns. before: rows of the object that came before it."""
+    for name in names:
+        try:
+            columns[name].add(batch.column(name))
+        except RowError as error:
+            raise DataError(
+                f"{uri} row {before + error.row:,}, column {name}: {error.problem}; correct the cell, "
+                f"name its text in missing, or exclude the column (settings.toml, [data])"
+            ) from None
 
 
 class _Stream:
@@ -259,6 +272,12 @@ def ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         while (batch := following.result()) is not None:
             following = pool.submit(next, batches, None)
             yield batch
+
+
+def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in fewer batches."""
+    while some := list(islice(batches, GATHERED)):
+        yield pa.concat_batches(some)
 
 
 def is_readable(uri: str) -> bool:

@@ -45,7 +45,7 @@ KINDS = {
 ABSENT = re.compile(r"not (find|found)", re.IGNORECASE)
 MAX_ATTEMPTS = 20
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 30.0
-WAIT_GROWTH = 1.2  # a job is noticed at most a fifth of its own duration after its end
+WAIT_GROWTH = 1.1  # a job is noticed at most a tenth of its own duration after its end
 
 
 def run(kind: str, name_prefix: str, request: dict[str, Any], max_seconds: float) -> dict[str, Any]:

@@ -60,6 +60,12 @@ def check_timezone(name: str) -> None:
         raise ValueError(f"a name of the IANA time zone database is needed, {hint}") from None
 
 
+def is_past(expression: str, timezone: str, now: datetime) -> bool:
+    """Whether the one moment of an `at(...)` is over. now: with a time zone."""
+    found = re.fullmatch(r"at\((.*)\)", expression)
+    return bool(found) and datetime.fromisoformat(found[1]).replace(tzinfo=ZoneInfo(timezone)) <= now
+
+
 def _check_at(text: str) -> None:
     if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", text):
         raise ValueError(AT)

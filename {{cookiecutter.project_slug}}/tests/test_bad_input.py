@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml_pipeline import ingest
 from ml_pipeline.dialect import HEAD_BYTES, DataError
 from ml_pipeline.ingest import Options, read_file
 from ml_pipeline.steps.process import check_file
@@ -186,3 +187,15 @@ def test_a_large_file_is_refused_for_its_head_alone(tmp_path, settings, monkeypa
     path.write_text(text(people()), encoding="utf-16")
     with pytest.raises(DataError, match="encoded in UTF-16"):
         check_file(path, settings())
+
+
+def test_a_bad_cell_is_told_by_its_row_in_the_file_whatever_block_it_lies_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "BLOCK_BYTES", 1 << 10)
+    path = tmp_path / "data.csv"
+    rows = [f"{number},{number},{number}" for number in range(1, 4001)]
+    rows[2999] = "3000,3000,old"
+    path.write_text("\n".join(["a,b,c", *rows]) + "\n")
+    with pytest.raises(DataError, match=r"data.csv row 3,000, column c: 'old' is not a number"):
+        read_file(path, Options(("",), {"c": "number"}))

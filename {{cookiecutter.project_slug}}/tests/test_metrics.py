@@ -50,6 +50,23 @@ def test_binary_metrics_equal_scikit_learns(weights: np.ndarray) -> None:
     assert metrics.measure("binary", found)(weights) == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_area_that_training_watches_is_scikit_learns() -> None:
+    found = binary(5000)
+    score = found.score.astype(np.float32)
+    expected = sklearn.roc_auc_score(found.label, score)
+    assert metrics.auc(score, found.label == 1) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("score", "positive"),
+    [([0.1, 0.9], [True, True]), ([0.1, 0.9], [False, False]), ([0.1, np.nan], [False, True])],
+)
+def test_the_area_that_training_watches_is_not_always_defined(
+    score: list[float], positive: list[bool]
+) -> None:
+    assert np.isnan(metrics.auc(np.array(score, np.float32), np.array(positive)))
+
+
 @pytest.mark.parametrize("weights", [np.ones(500), weights_of(500)], ids=["rows", "resample"])
 def test_multiclass_metrics_equal_scikit_learns(weights: np.ndarray) -> None:
     found = multiclass(500)

@@ -8,6 +8,7 @@ from conftest import REGION
 
 from ml_pipeline import periods, run, storage
 from ml_pipeline.dialect import DataError
+from ml_pipeline.errors import InputError
 
 
 def put(bucket: str, *keys: str) -> None:
@@ -49,3 +50,10 @@ def test_without_a_complete_period_the_command_that_makes_one_is_named(bucket, s
         DataError, match=r"no complete period .* `python -m ml_pipeline upload FILE --env dev"
     ):
         periods.taken(f"s3://{dev.bucket}/raw/", dev)
+
+
+@pytest.mark.parametrize("text", ["20260105", "2026-W02-1", "2026-1-5", "2026-02-30", "05.01.2026", ""])
+def test_a_period_is_written_in_one_way_alone(text):
+    assert periods.checked("2026-01-05") == "2026-01-05"
+    with pytest.raises(InputError, match="--period must be a date as YYYY-MM-DD, got"):
+        periods.checked(text)

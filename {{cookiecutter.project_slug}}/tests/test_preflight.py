@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 
+from ml_pipeline import schedule
 from ml_pipeline.cloud import preflight
 from ml_pipeline.errors import InputError
 
@@ -103,3 +105,20 @@ def test_an_image_that_ecr_does_not_have_is_refused_with_the_command_that_builds
 def test_a_role_that_does_not_exist_is_refused(bucket, settings):
     with pytest.raises(InputError, match="role loans-local-execution does not exist"):
         preflight.role(settings())
+
+
+@pytest.mark.parametrize("pipeline", ["train", "score"])
+def test_a_schedule_whose_moment_is_over_is_refused_with_its_zone(settings, pipeline):
+    wanted = settings(schedule={pipeline: "at(2020-01-31T06:00:00)", "timezone": "Europe/London"})
+    told = rf"^{pipeline} must be .* got 'at\(2020-01-31T06:00:00\)' in Europe/London: .* \(settings.toml, "
+    with pytest.raises(InputError, match=told):
+        preflight.schedules(wanted)
+    preflight.schedules(dataclasses.replace(wanted, suffix="ana"))  # whose schedules are off
+
+
+def test_a_schedule_is_past_in_its_own_time_zone():
+    noon = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)
+    at = "at(2027-01-31T12:30:00)"
+    assert schedule.is_past(at, "Europe/Berlin", noon)
+    assert not schedule.is_past(at, "UTC", noon) and not schedule.is_past(at, "America/New_York", noon)
+    assert not schedule.is_past("cron(0 6 ? * MON 2020)", "UTC", noon)

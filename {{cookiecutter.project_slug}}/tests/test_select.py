@@ -198,6 +198,7 @@ def test_a_named_period_that_cannot_be_scored_is_refused(named, message, bucket,
 def test_labels_that_are_asked_for_score_nothing_and_need_no_model(bucket, settings, monkeypatch):
     chosen = settings()
     monkeypatch.setattr(admission, "admit", lambda *arguments: NOW)
+    monkeypatch.setattr(approved, "newest", lambda group: pytest.fail("no model was asked for"))
     put(chosen, "2027-01-04", {"a.csv": ROWS})
     with pytest.raises(DataError, match=r"2027-01-04 has no scores that labels .* score --data FILE"):
         select("labels:2027-01-04", "manual", EXECUTION, chosen)

@@ -180,6 +180,25 @@ def test_the_model_is_cut_to_its_best_round(uninterrupted: checkpoints.Checkpoin
     assert auc == pytest.approx(max(values), abs=1e-6)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_curve_is_what_xgboost_itself_measures(weighted: bool, tmp_path: Path) -> None:
+    train, validation, plan = rows(4000, 0), rows(1500, 1), replace(PLAN, rounds=5)
+    weight = class_weights(train.label, "balanced", "binary") if weighted else None
+    train = replace(train, weight=weight)
+    found = fit(train, validation, plan, tmp_path)
+    matrix = xgboost.QuantileDMatrix(train.features, train.label, weight=weight)
+    evals = [
+        (matrix, "train"),
+        (xgboost.QuantileDMatrix(validation.features, validation.label, ref=matrix), "validation"),
+    ]
+    expected: dict[str, dict[str, list[float]]] = {}
+    parameters = {**plan.parameters, "seed": plan.seed}
+    xgboost.train(parameters, matrix, 5, evals=evals, evals_result=expected, verbose_eval=False)
+    for split in ("train", "validation"):
+        for name in ("logloss", "auc"):
+            assert found.curve[split][name] == pytest.approx(expected[split][name], abs=1e-9)
+
+
 def test_a_package_holds_two_files_and_nothing_of_the_day(uninterrupted: checkpoints.Checkpoint) -> None:
     content = packed(cut(uninterrupted, PLAN), b"{}")
     assert content == packed(cut(uninterrupted, PLAN), b"{}")

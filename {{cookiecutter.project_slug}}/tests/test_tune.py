@@ -168,6 +168,13 @@ def test_the_name_of_a_job_has_room_for_its_attempts(tuned, settings):
     assert len(f"{name}0") <= 32  # SageMaker's limit, at attempt 10 too
 
 
+def test_a_job_is_awaited_for_longer_than_it_may_run(tuned, settings, monkeypatch):
+    awaited, run = [], tuning.jobs.run
+    monkeypatch.setattr(tuning.jobs, "run", lambda *given: awaited.append(given[-1]) or run(*given))
+    tuned(settings(tune={"max_runtime_seconds": 7200}))
+    assert len(awaited) == 1 and awaited[0] > 7200  # SageMaker's own limit is to end it, and to say why
+
+
 def test_without_trials_the_fixed_hyperparameters_are_the_best(tuned, settings):
     done = tuned(settings(data={"problem": "multiclass"}, tune={"trials": 0}))
     assert done["job"] is None

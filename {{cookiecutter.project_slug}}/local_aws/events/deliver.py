@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 RULES, SCHEDULER, ALARMS = "events.amazonaws.com", "scheduler.amazonaws.com", "cloudwatch.amazonaws.com"
 ACTIONS = {
     "sagemaker": "sagemaker:StartPipelineExecution",
+    "codepipeline": "codepipeline:StartPipelineExecution",
     "sns": "sns:Publish",
     "sqs": "sqs:SendMessage",
 }
@@ -157,6 +158,9 @@ class Courier:
         service = parcel.arn.split(":")[2]
         if service == "sagemaker":
             return self._start(parcel)
+        if service == "codepipeline":
+            name = parcel.arn.split(":")[-1]
+            return self._call(service, "start_pipeline_execution", name=name)["pipelineExecutionId"]
         if service == "sqs":
             group = parcel.target.get("SqsParameters", {})
             return self._queue(parcel.arn, parcel.filled(parcel.body), {}, **group)

@@ -141,7 +141,7 @@ def _check_target(target: dict) -> None:
     if unknown := sorted(target.keys() - set(TAKEN)):
         message = f"{', '.join(unknown)} is not supported by the local AWS"
         raise JsonRESTError("ValidationException", f"Target {name}: {message}")
-    if service == "sagemaker" and not target.get("RoleArn"):
+    if service in ("sagemaker", "codepipeline") and not target.get("RoleArn"):
         raise JsonRESTError("ValidationException", f"RoleArn is required for target {arn}.")
     if len([member for member in ("Input", "InputPath", "InputTransformer") if member in target]) > 1:
         message = f"Only one of Input, InputPath, or InputTransformer must be provided for target {name}."

@@ -22,6 +22,7 @@ def deploy(settings: Settings, account: str, ci: bool) -> int:
     started = time.monotonic()
     settings = upsert.with_images(upsert.located(settings, account))
     preflight.checkout()
+    preflight.schedules(settings)
     templates = infrastructure.templates(settings)
     states = {kind: stacks.state(infrastructure.name(kind, settings)) for kind in templates}
     if ci:

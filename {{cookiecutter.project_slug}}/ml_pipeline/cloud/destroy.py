@@ -14,9 +14,9 @@ from ml_pipeline import executions, upsert
 from ml_pipeline.cloud import infrastructure, stacks
 from ml_pipeline.cloud.infrastructure import FOUNDATION, NETWORK, TRIGGERS
 from ml_pipeline.errors import InputError
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import Settings
 
-PIPELINES = ("train", "score", "smoke")  # smoke: left by one that failed
 RUNNING = ("Executing", "Stopping")
 DELETED_AT_ONCE = {"objects": 1000, "images": 100}  # the most that one request takes
 POLL_SECONDS = 2.0

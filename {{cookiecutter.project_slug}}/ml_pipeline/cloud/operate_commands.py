@@ -198,17 +198,17 @@ def promote(chosen: Namespace) -> int:
 
 def smoke_options(parser: ArgumentParser) -> None:
     parser.description = (
-        "Runs the training pipeline once in the cloud with the sample data on the smallest machines, and the "
-        "same on the local AWS; tells what it cost, and writes down where the two AWS differ."
+        "Deploys a private copy of dev (--suffix try), runs both pipelines there once with the sample data "
+        "on the smallest machines, does the same on the local AWS, tells what it cost, writes down where "
+        "the two AWS differ, and destroys the copy. dev itself, deployed or not, stays as it is."
     )
-    environment_options(parser)
+    parser.add_argument("--env", required=True, metavar="ENV", help="dev alone")
 
 
 @in_the_cloud
 def smoke(chosen: Namespace) -> int:
     if chosen.env != "dev":
-        raise InputError(f"smoke works in dev alone, got --env {chosen.env}")
-    settings = connected(chosen)
-    from ml_pipeline.cloud import smoke
+        raise InputError(f"smoke works in a copy of dev alone, got --env {chosen.env}")
+    from ml_pipeline.cloud import access, smoke
 
-    return smoke.smoke(settings)
+    return smoke.smoke(access.connect(access.settings_of(chosen.env, smoke.SUFFIX)))

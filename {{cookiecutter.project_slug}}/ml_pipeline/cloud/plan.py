@@ -37,6 +37,7 @@ def plan(settings: Settings, account: str, markdown: bool) -> int:
     """Prints what would change; 0 when nothing would, else 3."""
     settings = upsert.located(settings, account)
     preflight.checkout()
+    preflight.schedules(settings)
     templates = infrastructure.templates(settings)
     known: dict[str, str] = {}
     findings = []

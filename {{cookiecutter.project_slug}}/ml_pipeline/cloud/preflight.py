@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 
 import boto3
 from botocore.exceptions import ClientError
 
+from ml_pipeline import schedule
 from ml_pipeline.cloud import infrastructure
 from ml_pipeline.errors import InputError
-from ml_pipeline.settings import Settings
+from ml_pipeline.parameters import PIPELINES
+from ml_pipeline.settings import FILE, Settings
 from ml_pipeline.upsert import PROJECT, sources
 
 REFUSED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
@@ -51,6 +54,18 @@ def checkout() -> None:
         except (SyntaxError, ValueError) as error:  # ValueError: a NUL byte
             place = f"{path.relative_to(PROJECT)}:{getattr(error, 'lineno', None) or 1}"
             raise InputError(f"{place}: {getattr(error, 'msg', error)}; nothing was done") from None
+
+
+def schedules(settings: Settings) -> None:
+    """Raises InputError for a schedule whose only moment is over. Those of a private copy are off anyway."""
+    now = datetime.now(UTC)
+    for pipeline in () if settings.suffix else PIPELINES:
+        expression, zone = getattr(settings.schedule, pipeline), settings.schedule.timezone
+        if schedule.is_past(expression, zone, now):
+            raise InputError(
+                f"{pipeline} must be a moment still to come, got {expression!r} in {zone}: name a later one, "
+                f'or "" for no schedule ({FILE}, [schedule]); nothing was done'
+            )
 
 
 def image(settings: Settings) -> str:

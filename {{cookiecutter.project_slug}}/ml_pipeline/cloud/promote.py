@@ -17,11 +17,11 @@ from ml_pipeline.cloud import image_copy, versions
 from ml_pipeline.cloud.access import CLOUD
 from ml_pipeline.cloud.image_copy import Repository
 from ml_pipeline.errors import CloudError, InputError
+from ml_pipeline.periods import SUCCESS, is_period
 from ml_pipeline.settings import FILE, Settings
 from ml_pipeline.storage import split_uri
 from ml_pipeline.summary import COMMAND
 
-SUCCESS = "_SUCCESS"
 KEPT = (  # of DescribeModelPackage: what CreateModelPackage takes over as it is, but for places in S3
     "InferenceSpecification",
     "ModelMetrics",
@@ -203,17 +203,34 @@ def _description(arn: str) -> str:
 
 
 def _retrain(target: Place) -> int:
-    name = f"{target.settings.prefix}-train"
+    """Starts training on the newest data of the target, which registers the version there itself."""
+    name, env = f"{target.settings.prefix}-train", target.settings.env
     client = target.client("sagemaker")
     try:
         client.describe_pipeline(PipelineName=name)
     except client.exceptions.ResourceNotFound:
         raise InputError(
-            f"there is no pipeline {name} to train anew with: deploy --env {target.settings.env} first"
+            f"there is no pipeline {name} to train anew with: {COMMAND} deploy --env {env} first"
         ) from None
+    if not _has_data(target):
+        raise InputError(
+            f"s3://{target.settings.bucket}/raw/ has no complete period to train anew on: "
+            f"{COMMAND} upload FILE --env {env} first"
+        )
     arn = executions.start(name, {}, {}, client)
-    print(f"{FILE}, [deploy] promotion = retrain: {target.settings.prefix} trains anew: {arn}")
+    execution_id = arn.rpartition("/")[2]
+    print(f"{FILE}, [deploy] promotion = retrain: {target.settings.prefix} trains anew on its own data")
+    print(f"started {execution_id}: {arn}")
+    print(f"watch it: {COMMAND} status {execution_id} --env {env} --follow")
     return 0
+
+
+def _has_data(target: Place) -> bool:
+    """Whether a period of the target is complete."""
+    pages = target.client("s3").get_paginator("list_objects_v2")
+    found = pages.paginate(Bucket=target.settings.bucket, Prefix="raw/")
+    keys = (each["Key"] for page in found for each in page.get("Contents", []))
+    return any(is_period(key.removeprefix("raw/").removesuffix(f"/{SUCCESS}")) for key in keys)
 
 
 def _entered(settings: Settings, source: Place) -> Place:

@@ -1,4 +1,7 @@
-"""`smoke`: one execution of the training pipeline in the cloud, held against the same on the local AWS."""
+"""`smoke`: one execution of each pipeline in the cloud, held against the same on the local AWS.
+
+All of it happens in a private copy of dev, which is deployed for it and destroyed after it.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +9,25 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
-
-from ml_pipeline import executions, graph, source, storage, upsert
-from ml_pipeline.cloud import costs, infrastructure, preflight
+from ml_pipeline import delivery, executions, graph, periods, source, upsert
+from ml_pipeline.cloud import costs, deploy, destroy, infrastructure
 from ml_pipeline.cloud.recording import Difference, Recording, differences, record
 from ml_pipeline.local import PROJECT
+from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import Settings
+from ml_pipeline.summary import COMMAND
 
+SUFFIX = "try"  # as long as `-staging` allows, so that no slug is too long for it
 SMALLEST = "ml.m5.large"  # the smallest that training, tuning, processing and transform jobs all take
 ROUNDS, TRIALS, SAMPLES = 20, 2, 20
 LOCAL_SECONDS = 600
 # What the local execution is told of the one in the cloud, beside settings.toml.
 SHARED = ("env", "suffix", "subnets", "security_groups", "kms_key_arn")
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """A pipeline that smoke runs. values: its parameters, by place of the data."""
-
-    name: str
-    values: Callable[[str], dict[str, str]]
-
-
-PIPELINES = (
-    Pipeline(
-        "train",
-        # Rejected: it must never be what the next model is measured against.
-        lambda data_uri: {"RawDataUri": data_uri, "ApprovalStatus": "Rejected"},
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -59,28 +45,37 @@ class Smoked:
 
 
 def smoke(settings: Settings) -> int:
-    """Runs each pipeline, writes smoke-<time>.json and .md: 1 when an execution in the cloud failed."""
-    settings = small(infrastructure.with_outputs(upsert.resolved(settings, settings.account)))
+    """Runs both pipelines, writes smoke-<time>.json and .md: 1 when an execution in the cloud failed."""
     data = source.local_file(settings.data.file)
-    preflight.image(settings)
-    smoked = []
-    for pipeline in PIPELINES:
-        arn = execute(pipeline, settings, data)
-        bill = list(costs.used(arn))
-        cost = costs.price(costs.usd(bill, settings.prices), costs.unpriced(bill, settings.prices))
-        cloud = record(arn, settings.prefix)
-        if cloud.status == "Succeeded":
-            boto3.client("sagemaker").delete_pipeline(PipelineName=arn.split("/")[1])
-        print("the same on the local AWS ...", flush=True)
-        smoked.append(Smoked(pipeline.name, cloud, _local(pipeline.name, settings), cost))
+    deploy.deploy(small(settings), settings.account, ci=False)
+    settings = small(infrastructure.with_outputs(upsert.resolved(settings, settings.account)))
+    ran = executed(settings, data)
+    bills = [list(costs.used(arn)) for arn in ran.values()]
+    recorded = {name: record(arn, settings.prefix) for name, arn in ran.items()}
+    print("the same on the local AWS ...", flush=True)
+    local = _local(settings)
+    smoked = [
+        Smoked(name, found, local[name], _price(bill, settings))
+        for (name, found), bill in zip(recorded.items(), bills, strict=True)
+    ]
     paths = _written(smoked, settings)
     for each in smoked:
         found = each.differences
         print(
             f"{each.pipeline}: {each.cloud.status}, {each.cost}, {len(found)} differences from the local AWS"
         )
-    print(f"written: {', '.join(map(str, paths))} (attach them to an issue of the template)")
-    return 0 if all(each.cloud.status == "Succeeded" for each in smoked) else 1
+    print(f"written: {', '.join(map(str, paths))} (attach them to an issue of the template)", flush=True)
+    if smoked[-1].cloud.status != "Succeeded":
+        print(
+            f"{settings.prefix} stays for you to look at: `{COMMAND} destroy "
+            f"{infrastructure.options(settings)} --all` deletes it"
+        )
+        return 1
+    return destroy.destroy(settings, settings.account, everything=True, yes=True)
+
+
+def _price(bill: list[costs.Usage], settings: Settings) -> str:
+    return costs.price(costs.usd(bill, settings.prices), costs.unpriced(bill, settings.prices))
 
 
 def small(settings: Settings) -> Settings:
@@ -105,28 +100,34 @@ def small(settings: Settings) -> Settings:
         transform=replace(settings.transform, instance_type=SMALLEST, instance_count=1),
         evaluate=replace(settings.evaluate, bootstrap_samples=SAMPLES),
         gate=replace(settings.gate, threshold="trivial", champion_tolerance=1e9, bias={}),
+        triggers=replace(settings.triggers, email=""),
     )
 
 
-def execute(pipeline: Pipeline, settings: Settings, data: Path) -> str:
-    """ARN of an execution that has ended, of a pipeline of its own: the deployed one stays as it is."""
-    client, name = boto3.client("sagemaker"), f"{settings.prefix}-smoke"
-    text = upsert.compiled(settings, (pipeline.name,))[pipeline.name]
-    request = {"PipelineName": name, "PipelineDefinition": text, "RoleArn": settings.role_arn}
-    if client.list_pipelines(PipelineNamePrefix=name)["PipelineSummaries"]:
-        client.update_pipeline(**request)  # left by a smoke that failed
-    else:
-        tags = infrastructure.tags(settings)
-        client.create_pipeline(**request, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
-    data_uri = (
-        f"s3://{settings.bucket}/smoke/{data.name}"  # not below raw/, where it would be the newest data
-    )
-    storage.upload(data, data_uri)
-    arn = executions.start(name, pipeline.values(data_uri), {})
+def executed(settings: Settings, data: Path) -> dict[str, str]:
+    """ARNs by pipeline of executions that have ended; none follows one that has not succeeded.
+
+    Trains on the data, approves the model and scores the same rows with it.
+    """
+    period = f"{datetime.now(UTC):%Y-%m-%d}"
+    values = {"train": {"ApprovalStatus": "Approved"}, "score": {"Period": period}}
+    for place in ("raw", "score"):
+        delivery.put([data], periods.folder(period, settings, place))
+    found: dict[str, str] = {}
+    for each in upsert.upsert(settings, PIPELINES):
+        pipeline = each.name.removeprefix(f"{settings.prefix}-")
+        found[pipeline] = _executed(each, values[pipeline], settings)
+        if executions.status(found[pipeline]) != "Succeeded":
+            break
+    return found
+
+
+def _executed(pipeline: upsert.Upserted, values: dict[str, str], settings: Settings) -> str:
+    """ARN of an execution that has ended."""
+    arn = executions.start(pipeline.name, values, {})
+    names = list(graph.needs(json.loads(pipeline.definition)))
     try:
-        executions.watched(
-            arn, list(graph.needs(json.loads(text))), settings, executions.LOCAL_POLL_SECONDS * 4
-        )
+        executions.watched(arn, names, settings, executions.LOCAL_POLL_SECONDS * 4)
     except KeyboardInterrupt:
         print("\nstopping ...", flush=True)
         executions.stopped(arn, executions.CLOUD_POLL_SECONDS)
@@ -134,15 +135,15 @@ def execute(pipeline: Pipeline, settings: Settings, data: Path) -> str:
     return arn
 
 
-def _local(pipeline: str, settings: Settings) -> Recording:
-    """The recording of the same execution on a local AWS, in a process from which no request leaves."""
+def _local(settings: Settings) -> dict[str, Recording]:
+    """Recordings by pipeline of the same on a local AWS, in a process from which no request leaves."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "recording.json")
+        path = Path(folder, "recordings.json")
         same = {name: getattr(settings, name) for name in SHARED}
-        options = [pipeline, str(path), json.dumps(same)]
-        command = [sys.executable, "-m", "ml_pipeline.cloud.smoke_local", *options]
+        command = [sys.executable, "-m", "ml_pipeline.cloud.smoke_local", str(path), json.dumps(same)]
         subprocess.run(command, cwd=PROJECT, check=True, timeout=LOCAL_SECONDS, stdout=subprocess.DEVNULL)
-        return Recording(**json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+    return {name: Recording(**recording) for name, recording in found.items()}
 
 
 def _written(smoked: list[Smoked], settings: Settings) -> list[Path]:

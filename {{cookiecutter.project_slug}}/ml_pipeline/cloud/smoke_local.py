@@ -1,4 +1,4 @@
-"""The local half of `smoke`: `python -m ml_pipeline.cloud.smoke_local PIPELINE FILE JSON`, apart."""
+"""The local half of `smoke`: `python -m ml_pipeline.cloud.smoke_local FILE JSON`, apart."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ml_pipeline.cloud.access import settings_of
 from ml_pipeline.local import ACCOUNT, LocalAws, prepare
 
 
-def main(pipeline: str, path: str, shared: str) -> int:
-    """Writes the recording of an execution on an empty local AWS to a file. shared: smoke.SHARED, as JSON."""
+def main(path: str, shared: str) -> int:
+    """Writes recordings of both pipelines on an empty local AWS to a file. shared: smoke.SHARED, as JSON."""
     given = json.loads(shared)
     settings = settings_of(given["env"], given["suffix"])
     settings = replace(
@@ -30,9 +30,9 @@ def main(pipeline: str, path: str, shared: str) -> int:
         settings = smoke.small(upsert.resolved(settings, ACCOUNT))
         prepare(settings)
         data = source.local_file(settings.data.file)
-        wanted = next(each for each in smoke.PIPELINES if each.name == pipeline)
-        found = smoke.record(smoke.execute(wanted, settings, data), settings.prefix)
-    Path(path).write_text(json.dumps(found.to_json()), encoding="utf-8")
+        ran = smoke.executed(settings, data)
+        found = {name: smoke.record(arn, settings.prefix).to_json() for name, arn in ran.items()}
+    Path(path).write_text(json.dumps(found), encoding="utf-8")
     return 0
 
 

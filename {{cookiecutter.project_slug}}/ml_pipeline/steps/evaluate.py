@@ -6,6 +6,7 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from ml_pipeline import approved, encoded, explain, metrics, model_quality, serving, storage, thresholds
+from ml_pipeline import (
+    approved,
+    encoded,
+    explain,
+    metrics,
+    model_quality,
+    serving,
+    storage,
+    threads,
+    thresholds,
+)
 from ml_pipeline.features import FeatureSpec, Target
 from ml_pipeline.metrics import Predictions
 from ml_pipeline.serving import Model
@@ -41,7 +52,8 @@ def evaluate(
     """
     folder = settings.uri(execution_id, "evaluate")
     model = load(model_uri)
-    splits = {name: encoded.read(f"{encoded_uri}/{name}.parquet") for name in SPLITS}
+    uris = [f"{encoded_uri}/{name}.parquet" for name in SPLITS]
+    splits = dict(zip(SPLITS, threads.mapped(encoded.read, uris), strict=True))
     raw = storage.read_parquet(f"{splits_uri}/test.parquet")
     served = read_served(storage.read_bytes(predictions_uri), raw, model.spec, predictions_uri)
     found = {
@@ -49,14 +61,16 @@ def evaluate(
         "validation": _scored(model, splits["validation"]),
     }
     found["test"] = of_served(served, splits["test"].label, model.spec.target)
-    document = metrics_document(found, splits["train"].label, model, settings)
+    with ThreadPoolExecutor(1) as beside:  # XGBoost explains rows while metrics are resampled
+        explaining = beside.submit(contributions, model, splits["test"].features, settings)
+        document = metrics_document(found, splits["train"].label, model, settings)
+        explained = explaining.result()
     document["champion"] = champion(
         raw, splits["train"].label, splits["test"].label, model.spec.target, settings
     )
     storage.write_json(f"{folder}/metrics.json", document)
     columns = [*model.spec.ids, "label", *output_columns(model.spec.target)]
     storage.write_csv(f"{folder}/predictions.csv", served.select(columns))
-    explained = contributions(model, splits["test"].features, settings)
     attributed = attributions(explained, model.spec.names, settings.split.seed)
     storage.write_json(f"{folder}/attributions.json", attributed)
     top, seed = attributed["ranking"][: explain.FEATURES], settings.split.seed
