@@ -116,7 +116,7 @@ def test_child_jobs_carry_project_environment_and_execution(settings):
     chosen = dataclasses.replace(settings(), tags={"team": "credit", "Project": "another"})
     assert {tag["Key"]: tag["Value"] for tag in jobs.tags(chosen, "e1")} == {
         "team": "credit",
-        "Project": "loans",
+        "Project": "another",
         "Environment": "local",
         "Execution": "e1",
     }
