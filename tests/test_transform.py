@@ -349,7 +349,7 @@ def test_a_job_leaves_no_process(aws: Server, deaf: str) -> None:
     container = container_of(job)
     assert is_running(container)
     job.ended()
-    assert not is_running(container)
+    assert until(lambda: not is_running(container))
 
 
 @pytest.mark.parametrize("deaf", ["", "1"])
@@ -361,7 +361,7 @@ def test_a_job_that_is_stopped_within_a_request_kills_its_container(aws: Server,
     began = time.monotonic()
     assert job.ended()["TransformJobStatus"] == "Stopped"
     assert time.monotonic() - began < 20
-    assert not is_running(container) and job.outputs() == {}
+    assert until(lambda: not is_running(container)) and job.outputs() == {}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,6 @@ def box(function: Callable[..., dict[str, Any]], settings: Settings, **options: 
 
 def _machine(settings: Settings, name: str) -> dict[str, Any]:
     """Arguments of `step` that every box has."""
-    tags = {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
     return {
         "name": name.capitalize(),
         "job_name_prefix": f"{settings.prefix}-{name}",
@@ -47,7 +46,7 @@ def _machine(settings: Settings, name: str) -> dict[str, Any]:
         "volume_size": settings.compute.volume_gb,
         "max_runtime_in_seconds": settings.compute.max_runtime_seconds,
         "keep_alive_period_in_seconds": None,
-        "tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        "tags": [{"Key": key, "Value": value} for key, value in settings.resource_tags.items()],
         "retry_policies": _retries(),
     }
 

@@ -64,8 +64,8 @@ def run(kind: str, name_prefix: str, request: dict[str, Any], max_seconds: float
 
 def tags(settings: Settings, execution_id: str) -> list[dict[str, str]]:
     """Tags of a child job: whose it is, where, and of which execution."""
-    own = {"Project": settings.project.slug, "Environment": settings.environment, "Execution": execution_id}
-    return [{"Key": key, "Value": value} for key, value in {**settings.tags, **own}.items()]
+    found = {**settings.resource_tags, "Execution": execution_id}
+    return [{"Key": key, "Value": value} for key, value in found.items()]
 
 
 def _next_attempt(words: Kind, client: Any, name_prefix: str) -> tuple[str, dict[str, Any] | None]:

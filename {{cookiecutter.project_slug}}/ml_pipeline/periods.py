@@ -79,9 +79,10 @@ def taken(raw_data_uri: str, settings: Settings) -> str:
     for period in reversed(present(settings)):
         if is_complete(period, settings):
             return f"{folder(period, settings)}/"
+    command = "score --truth FILE" if settings.env == "local" else f"upload FILE --env {settings.env}"
     raise DataError(
         f"{raw_data_uri}: no complete period below it (raw/<YYYY-MM-DD>/ with _SUCCESS): "
-        f"`python -m ml_pipeline upload FILE --env {settings.env}` makes one"
+        f"`python -m ml_pipeline {command}` makes one"
     )
 
 

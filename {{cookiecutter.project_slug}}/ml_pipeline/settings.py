@@ -253,6 +253,11 @@ class Settings:
         return f"{self.project.slug}-{self.environment}"
 
     @property
+    def resource_tags(self) -> dict[str, str]:
+        """Tags of all that is made; [tags] may give Project and Environment other values."""
+        return {"Project": self.project.slug, "Environment": self.environment, **self.tags}
+
+    @property
     def region(self) -> str:
         return self.project.region
 

@@ -89,8 +89,8 @@ def _put(client: Any, settings: Settings, pipeline: str, text: str, content_hash
     name = f"{settings.prefix}-{pipeline}"
     present = described(client, name)
     request = {"PipelineName": name, "PipelineDefinition": text, "RoleArn": settings.role_arn}
-    tags = {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
-    tag_list = [{"Key": key, "Value": value} for key, value in {**tags, HASH_TAG: content_hash}.items()]
+    tags = {**settings.resource_tags, HASH_TAG: content_hash}
+    tag_list = [{"Key": key, "Value": value} for key, value in tags.items()]
     if present is None:
         arn = client.create_pipeline(**request, Tags=tag_list)["PipelineArn"]
         return Upserted(name, arn, text, content_hash, "created")

@@ -1,6 +1,10 @@
 """Which raw data an execution takes that was given none."""
 
+from dataclasses import replace
+
+import boto3
 import pytest
+from conftest import REGION
 
 from ml_pipeline import periods, run, storage
 from ml_pipeline.dialect import DataError
@@ -19,11 +23,16 @@ def test_the_default_means_the_newest_complete_period(bucket, settings):
         assert periods.taken(default, settings()) == f"s3://{bucket}/raw/2026-10-02/"
 
 
-def test_the_data_of_a_local_run_are_a_complete_period(bucket, settings, tmp_path):
+def test_the_data_of_a_local_run_are_no_period_whose_labelled_rows_they_would_keep_away(
+    bucket, settings, tmp_path
+):
     path = tmp_path / "data.csv"
     path.write_text("a\n1\n")
     uri = run._uploaded(path, settings())
-    assert uri == f"{periods.taken(f's3://{bucket}/raw/', settings())}data.csv"
+    assert storage.read_bytes(uri) == b"a\n1\n" and periods.taken(uri, settings()) == uri
+    assert periods.present(settings()) == []
+    with pytest.raises(DataError, match=r"no complete period .* `python -m ml_pipeline score --truth FILE`"):
+        periods.taken(f"s3://{bucket}/raw/", settings())
 
 
 def test_any_other_place_is_taken_as_it_is(bucket, settings):
@@ -32,9 +41,15 @@ def test_any_other_place_is_taken_as_it_is(bucket, settings):
 
 
 def test_without_a_complete_period_the_command_that_makes_one_is_named(bucket, settings):
-    put(bucket, "2026-10-03/a.csv")
-    with pytest.raises(DataError, match=r"no complete period .* `python -m ml_pipeline upload FILE --env"):
-        periods.taken(f"s3://{bucket}/raw/", settings())
+    dev = replace(settings(), env="dev")
+    boto3.client("s3").create_bucket(
+        Bucket=dev.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    put(dev.bucket, "2026-10-03/a.csv")
+    with pytest.raises(
+        DataError, match=r"no complete period .* `python -m ml_pipeline upload FILE --env dev"
+    ):
+        periods.taken(f"s3://{dev.bucket}/raw/", dev)
 
 
 @pytest.mark.parametrize("text", ["20260105", "2026-W02-1", "2026-1-5", "2026-02-30", "05.01.2026", ""])

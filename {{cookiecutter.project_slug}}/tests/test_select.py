@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import hashlib
 import io
 import tarfile
@@ -41,7 +42,11 @@ CONTAINER_TYPES = {"SupportedContentTypes": ["text/csv"], "SupportedResponseMIME
 
 def archive(spec: FeatureSpec) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    # without the time of day, so that a second version of the same model has the same bytes
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
         body = spec.to_json().encode()
         entry = tarfile.TarInfo("feature_spec.json")
         entry.size = len(body)
@@ -193,6 +198,7 @@ def test_a_named_period_that_cannot_be_scored_is_refused(named, message, bucket,
 def test_labels_that_are_asked_for_score_nothing_and_need_no_model(bucket, settings, monkeypatch):
     chosen = settings()
     monkeypatch.setattr(admission, "admit", lambda *arguments: NOW)
+    monkeypatch.setattr(approved, "newest", lambda group: pytest.fail("no model was asked for"))
     put(chosen, "2027-01-04", {"a.csv": ROWS})
     with pytest.raises(DataError, match=r"2027-01-04 has no scores that labels .* score --data FILE"):
         select("labels:2027-01-04", "manual", EXECUTION, chosen)

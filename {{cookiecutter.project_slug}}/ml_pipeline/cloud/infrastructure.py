@@ -80,11 +80,7 @@ def stack(kind: str, template: Template, settings: Settings, known: dict[str, st
     """The stack as the settings want it. known: outputs of the stacks before it, by name."""
     values = known | _own(settings) | dict(settings.deploy.parameters)
     given = {name: values[name] for name in template.parameters if name in values}
-    return Stack(name(kind, settings), template, given, tags(settings))
-
-
-def tags(settings: Settings) -> dict[str, str]:
-    return {"Project": settings.project.slug, "Environment": settings.environment, **settings.tags}
+    return Stack(name(kind, settings), template, given, settings.resource_tags)
 
 
 def outputs(kind: str, settings: Settings) -> dict[str, str]:
