@@ -174,14 +174,11 @@ def _with_violations(document: Document, told: Mapping[str, list[dict[str, str]]
     added = [violation for found in told.values() for violation in found or ()]
     before = document["metrics"]
     all_of_them = [*document["violations"], *added]
+    otherwise = "quiet" if document["rows"] >= judge.FEWEST_ROWS else judge.TOO_FEW
     return document | {
         "metrics": before | {name: before.get(name, 0) + count for name, count in counts.items()},
         "violations": all_of_them,
-        "status": "drift"
-        if all_of_them
-        else "quiet"
-        if document["rows"] >= judge.FEWEST_ROWS
-        else judge.TOO_FEW,
+        "status": "drift" if all_of_them else otherwise,
     }
 
 
