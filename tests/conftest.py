@@ -125,9 +125,9 @@ def project(make_project: Callable[..., Path]) -> Path:
     return make_project()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def clock_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One local AWS for the tests that move its clock; it sends no event of SageMaker twice."""
+    """A local AWS for a file whose tests move its clock; it sends no event of SageMaker twice."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOCAL_AWS_REPEAT_EVENTS_EVERY", "0")
         running = started(tmp_path_factory.mktemp("clock"))
