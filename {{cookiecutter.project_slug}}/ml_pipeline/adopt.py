@@ -80,8 +80,10 @@ def adopt(wanted: Request, present: Settings) -> int:
     before = Path(settings.FILE).read_text(encoding="utf-8")
     after = settings_edit.edited(before, values)
     with settings_edit.candidate(Path(settings.FILE), after) as candidate:
+        print("\n".join(_told(found)), flush=True)
         _check(candidate, values, found.path)
-        print("\n".join([*_told(found), *_warned(found, present)]))
+        for warning in _warned(found, present):
+            print(warning)
         if wanted.dry_run:
             print(settings_edit.difference(before, after) or f"{settings.FILE}: nothing to change")
         else:
@@ -96,7 +98,7 @@ def understood(path: Path, wanted: Request, present: Settings) -> Found:
     head = header.read(path, wanted.wish, present.data)
     wish = header.by_name(wanted.wish, head)
     _check_names(path, head.names, wish)
-    rows = sampling.as_texts(ingest.batches(path, head.options))
+    rows = sampling.as_texts(ingest.batches(path, head.options), str(path))
     sample = sampling.draw(rows, wanted.rows, SEED)
     if not sample.total:
         raise InputError(f"{path}: no rows, only the header {roles.listed(list(head.names))}")
@@ -135,6 +137,8 @@ def _check_names(path: Path, names: tuple[str, ...], wish: Wish) -> None:
 
 
 def _nearest(name: str, names: tuple[str, ...]) -> str:
+    if len(names) == 1:
+        return f"there is {names[0]!r} alone: name what divides the cells in delimiter (settings.toml, [data])"
     folded = {each.casefold(): each for each in names}
     near = [folded[each] for each in get_close_matches(name.casefold(), folded, 3)]
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
@@ -202,12 +206,16 @@ def _told(found: Found) -> Iterator[str]:
     """What was read, then a line for each finding that says anything."""
     rows, total = found.sample.table.num_rows, found.sample.total
     of_total = f" of {total:,}, drawn evenly from the whole file with seed {SEED}" if rows < total else ""
-    yield f"{found.path}: {rows:,} rows{of_total}, {len(found.header.names)} columns"
+    yield f"{found.path}: {rows:,} rows{of_total}, {_columns(len(found.header.names))}"
     told = [*_format_told(found.header), ("target", found.wish.target, "as you say")]
     told += [(each.key, _shown(each.value), each.why) for each in found.findings if each.why]
     widths = [max(len(line[place]) for line in told) for place in (0, 1)]
     for key, value, why in told:
         yield f"  {key:<{widths[0]}}  {value:<{widths[1]}}  {why}"
+
+
+def _columns(number: int) -> str:
+    return f"{number:,} column{'s' * (number != 1)}"
 
 
 def _format_told(head: Header) -> Iterator[tuple[str, str, str]]:

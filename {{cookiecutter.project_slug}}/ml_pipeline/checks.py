@@ -19,6 +19,7 @@ LABEL = "label"  # first column of the encoded splits
 ALMOST_NUMERIC = 0.9  # a text column with more numbers than this most likely holds spoilt numbers
 FEW_WORDS = 20  # up to so many distinct values a column may well be a category, such as 1 to 10 and K
 SHOWN = 20  # columns or labels that a message lists
+FEW_CLASSES = 6  # of each split that a message lists, the rarest
 MEASURABLE_ROWS = 2  # of a split: R2 of a single row is not defined
 
 
@@ -36,11 +37,25 @@ def check_columns(names: Iterable[str], data: Data, split: Split, uri: str) -> N
                 f"{uri}: no column {name!r}, which {key} names (settings.toml, [{section}]); "
                 f"there are: {_listed(present)}"
             )
+    _check_features(present, data, split, uri)
     if LABEL in present and data.target != LABEL and LABEL not in data.exclude:
         raise DataError(
             f"{uri}: no column but the target may be named {LABEL!r}, its name in what this step writes; "
             f"rename it, or exclude it (settings.toml, [data])"
         )
+
+
+def _check_features(present: list[str], data: Data, split: Split, uri: str) -> None:
+    roles = {
+        "ids": data.ids,
+        "exclude": data.exclude,
+        "facets": () if data.facets_as_features else data.facets,
+        "split": [getattr(split, key) for key in ("key", "time") if _needs(split, key)],
+    }
+    out = {name: role for role, names in roles.items() for name in names} | {data.target: "target"}
+    if set(present) <= set(out):
+        told = ", ".join(f"{name} ({role})" for name, role in out.items())
+        raise DataError(f"{uri}: no column is left as a feature: {told} (settings.toml, [data], [split])")
 
 
 def check_target(labels: Column, data: Data, uri: str) -> None:
@@ -76,13 +91,24 @@ def check_splits(labels: pa.ChunkedArray, places: np.ndarray, data: Data, split:
         counts = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
     else:
         table = splits.class_counts(labels, places)
-        lacking = [f"{name} has no {key!r}" for name, row in table.items() for key, n in row.items() if not n]
-        counts = "; ".join(f"{name} {row}" for name, row in table.items())
+        absent = {name: [repr(key) for key, n in row.items() if not n] for name, row in table.items()}
+        lacking = [
+            f"{name} has no {_listed(keys, FEW_CLASSES) if any(table[name].values()) else 'row'}"
+            for name, keys in absent.items()
+            if keys
+        ]
+        counts = "; ".join(f"{name} {_counted(row)}" for name, row in table.items())
     if lacking:
         raise DataError(
-            f"{uri}: {len(labels):,} rows, method {split.method}: {_listed(lacking)} ({counts}); "
-            f"bring more rows, leave rare labels out, or change method or fractions (settings.toml, [split])"
+            f"{uri}: {len(labels):,} rows, method {split.method}: {', '.join(lacking)} ({counts}); bring more "
+            f"rows{_equal_rows(places)}, leave rare labels out, or change method or fractions "
+            f"(settings.toml, [split])"
         )
+
+
+def _equal_rows(places: np.ndarray) -> str:
+    """Why a split may be empty whatever its fraction."""
+    return "" if all(splits.sizes(places).values()) else " that differ, since equal ones stay in one split"
 
 
 def check_facets(table: pa.Table, places: np.ndarray, data: Data, uri: str) -> None:
@@ -140,8 +166,9 @@ def check_categories(
         texts = training[feature.name]
         share = cells.numeric_share(texts)
         if share >= ALMOST_NUMERIC:
-            spoilt = [word for word in feature.categories if not is_number(word)]
-            first = _first_row(cells.values(raw.table[feature.name]), spoilt)
+            column = cells.values(raw.table[feature.name])  # the spoilt cells may lie in any split, or in none
+            spoilt = [word for word in sorted(column.counts()) if not is_number(word)]
+            first = _first_row(column, spoilt)
             raise DataError(
                 f"{ingest.place(first, raw.sources)}, column {feature.name}: {share:.1%} of the cells are "
                 f"numbers, but not {_listed(spoilt)}; correct them, name them in missing, or the column in "
@@ -185,6 +212,13 @@ def _needs(split: Split, key: str) -> bool:
     return (split.method, key) in (("by_key", "key"), ("ordered", "time"))
 
 
-def _listed(values: Iterable[object]) -> str:
+def _counted(rows: Mapping[str, int]) -> str:
+    """The rarest classes of a split, with their rows."""
+    rarest = sorted(rows.items(), key=lambda item: item[1])
+    more = f", ... {len(rows)} classes" if len(rows) > FEW_CLASSES else ""
+    return "{" + ", ".join(f"{name!r}: {n}" for name, n in rarest[:FEW_CLASSES]) + more + "}"
+
+
+def _listed(values: Iterable[object], shown: int = SHOWN) -> str:
     texts = [str(value) for value in values]
-    return ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else "")
+    return ", ".join(texts[:shown]) + (f" and {len(texts) - shown:,} more" if len(texts) > shown else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,14 @@ def clean(keep: int, settings: Settings) -> int:
     for run in old:
         shutil.rmtree(run)
     print(
-        f"deleted {len(old)} runs and {len(objects)} objects of the local AWS, {freed / 1e6:.1f} MB; "
-        f"kept {len(kept)} runs and all that model versions point at"
+        f"deleted {_number(old, 'run')} and {_number(objects, 'object')} of the local AWS, {freed / 1e6:.1f} MB; "
+        f"kept {_number(kept, 'run')} and all that model versions point at"
     )
     return 0
+
+
+def _number(things: Sized, name: str) -> str:
+    return f"{len(things):,} {name}{'s' * (len(things) != 1)}"
 
 
 def _of(pipeline: str, found: list[Path]) -> list[Path]:

@@ -78,6 +78,7 @@ def sniff(head: bytes, place: str, delimiter: str = "", columns: tuple[str, ...]
     if columns:
         _check_count(header, columns, chosen, place)
         return Dialect(chosen, columns, mark, quoted)
+    _check_header(header, chosen, text, place)
     if quoted:
         length = _length_of_lines(head[mark:], text[:length].count("\n"))
     return Dialect(chosen, tuple(_names(header)), mark + length, quoted)
@@ -199,6 +200,18 @@ def _first_row(text: str, delimiter: str, place: str) -> tuple[list[str], int]:
         raise DataError(f"{place}: only blank lines, so no header") from None
     except csv.Error as error:
         raise DataError(f"{place}: the first line cannot be read: {error}") from None
+
+
+def _check_header(header: list[str], chosen: str, text: str, place: str) -> None:
+    """Raises DataError if the first line is narrower than the rows: a title, a comment, Excel's `sep=;`."""
+    for each in DELIMITERS if len(header) == 1 else [chosen]:
+        widths = [len(row) for row in _rows(text, each)]
+        usual = max(set(widths), key=widths.count)
+        if widths[0] < usual and widths[0] <= 2 and widths.count(usual) > len(widths) / 2:
+            raise DataError(
+                f"{place}: the first line, {chosen.join(header)!r}, is no header: most lines have {usual} cells "
+                f"with {DELIMITERS.get(each, each)} as delimiter; delete what stands above the column names"
+            )
 
 
 def _length_of_lines(head: bytes, lines: int) -> int:

@@ -308,7 +308,7 @@ def _csv_rows(
     parsing = pyarrow.csv.ParseOptions(
         delimiter=found.delimiter,
         newlines_in_values=True,
-        invalid_row_handler=lambda row: broken.append(row) or "error",
+        invalid_row_handler=lambda row: _unless_blank(row, broken),
     )
     converting = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(found.names, pa.string()),
@@ -323,6 +323,14 @@ def _csv_rows(
         yield from pyarrow.csv.open_csv(pa.PythonFile(lines, "r"), reading, parsing, converting)
     except pa.ArrowInvalid as error:
         raise _told(str(error), broken, source) from None
+
+
+def _unless_blank(row: pyarrow.csv.InvalidRow, broken: list[pyarrow.csv.InvalidRow]) -> str:
+    """What the parser does with a row of too few or too many cells: a line of spaces is as good as none."""
+    if row.actual_columns == 1 and not row.text.strip():
+        return "skip"
+    broken.append(row)
+    return "error"
 
 
 def _told(error: str, broken: list[pyarrow.csv.InvalidRow], source: _Object) -> DataError:

@@ -30,10 +30,12 @@ ID_WORDS = {"id", "ids", "uuid", "guid", "key", "identifier", "email"}
 ROW_WORDS = {"index", "row", "rownum", "rownumber", "no", "nr", "number", "num"}
 CODE_WORDS = ID_WORDS | {"code", "zip", "zipcode", "postal", "postcode", "plz", "sku", "type", "category"}
 CODE_WORDS |= {"region", "country", "district", "branch", "department", "dept", "channel", "status"}
-DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})([T ]\d{1,2}:\d{2}.*)?")
-DECORATED = re.compile(
-    r"[-+]?[$€£]? ?\d{1,3}([,' ]\d{3})+(\.\d+)?|[$€£] ?[\d.,]+|[\d.,]+ ?[%$€£kKmM]|-?\d+,\d+"
-)
+_DAY = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})"
+_DAY_IN_WORDS = r"\d{1,2}[-. ]{1,2}[A-Za-z]{3,9}[-., ]{1,2}(\d{4}|\d{2})|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}"
+DATE = re.compile(rf"({_DAY}|{_DAY_IN_WORDS})(,?[T ]\d{{1,2}}:\d{{2}}.*)?")
+# Numbers with more to them than float() takes: thousands, decimal commas, currencies, percents, parentheses.
+_AMOUNT = r"(\d{1,3}([,' ]\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+|\d+,\d+|\d*\.?\d+)"
+DECORATED = re.compile(rf"\(?[-+]? ?[$€£¥]? ?[-+]?{_AMOUNT} ?[%$€£¥kKmM]?\)?")
 PANDAS_INDEX_NAME = re.compile(r"Unnamed: \d+")
 
 
@@ -119,8 +121,8 @@ def _refuse_spoilt(labels: pd.Series, numbers: pd.Series | None, place: str) -> 
             f"{place} holds numbers, but also {listed(words)}: correct these cells, "
             f"or name the texts in missing (settings.toml, [data])"
         )
-    if numbers is None and _matching(labels, DECORATED):
-        examples = listed(sorted(labels.unique()))
+    if numbers is None and _are_decorated(labels):
+        examples = listed(sorted(words))
         raise InputError(f"{place} holds numbers that cannot be read, {examples}: write them as 1234.5")
 
 
@@ -176,8 +178,8 @@ def _useless(name: str, column: pd.Series) -> Finding | None:
     if column.nunique() == 1 and (column.dtype.kind == "f" or column.notna().all()):
         rows = "in every row" if column.notna().all() else "wherever there is one"
         return Finding("exclude", name, f"the same value {rows}: {_cell(column.dropna().iloc[0])}")
-    if column.dtype.kind != "f" and column.nunique() > FEW_WORDS and _matching(column, DECORATED):
-        word = column.dropna().iloc[0]
+    if column.dtype.kind != "f" and column.nunique() > FEW_WORDS and _are_decorated(column):
+        word = next(word for word in column.dropna() if not is_number(word))
         return Finding("exclude", name, f"numbers that cannot be read, such as {word}: write them as 1234.5")
     if name == LABEL:
         return Finding("exclude", name, "the name of the target in what Process writes; rename it to keep it")
@@ -292,6 +294,12 @@ def _is_dates(column: pd.Series) -> bool:
 def _matching(column: pd.Series, form: re.Pattern[str]) -> bool:
     words = column.dropna().unique()
     return len(words) > 0 and sum(form.fullmatch(word) is not None for word in words) > 0.9 * len(words)
+
+
+def _are_decorated(column: pd.Series) -> bool:
+    """Whether it holds numbers of which more than a few are written so that none can read them."""
+    words = column.dropna().unique()
+    return _matching(column, DECORATED) and sum(map(is_number, words)) < ALMOST_NUMERIC * len(words)
 
 
 def _is_prose(column: pd.Series) -> bool:

@@ -64,11 +64,14 @@ def _lowest(
     return table.to_batches(), lots[lots < bound], bound
 
 
-def as_texts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The rows with each cell as a text. Raises DataError for a column of lists or the like."""
+def as_texts(batches: Iterator[pa.RecordBatch], place: str) -> Iterator[pa.RecordBatch]:
+    """The rows with each cell as a text. Raises DataError for a column of lists or the like.
+
+    place: the file's name, for the message.
+    """
     for batch in batches:
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if pa.types.is_nested(column.type):
-                raise DataError(f"column {name} holds {column.type}; leave it out of the file")
+                raise DataError(f"{place}: column {name} holds {column.type}; leave it out of the file")
         texts = [column.cast(pa.string()) for column in batch.columns]
         yield pa.RecordBatch.from_arrays(texts, names=batch.schema.names)

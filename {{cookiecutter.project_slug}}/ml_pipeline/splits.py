@@ -102,14 +102,14 @@ def _times(column: pa.ChunkedArray, name: str) -> np.ndarray:
     _refuse_missing(column, name, "time")
     if pa.types.is_floating(column.type):
         return column.to_numpy()
-    try:
-        return pd.to_datetime(column.to_numpy(), format="ISO8601", utc=True).tz_convert(None).to_numpy()
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
+    texts = column.to_numpy()
+    times = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
+    if times.isna().any():
         raise SplitError(
-            f"column {name}: times must be numbers or ISO 8601 such as 2024-02-29T12:00:00 ({reason}); "
-            f"another column is named by time (settings.toml, [split])"
-        ) from None
+            f"column {name} holds {texts[times.isna().argmax()]!r}: times must be numbers or ISO 8601 such as "
+            f"2024-02-29T12:00:00; another column is named by time (settings.toml, [split])"
+        )
+    return times.tz_convert(None).to_numpy()
 
 
 def _key_hashes(column: pa.ChunkedArray, split: Split) -> np.ndarray:

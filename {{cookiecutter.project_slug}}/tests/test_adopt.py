@@ -57,6 +57,7 @@ CUSTOMERS = [f"c{n // 3:04d}" for n in COUNT]
 AMOUNT = (frame()["x"] * 3 + 10).round(2)
 QUALITY = (frame()["x"] * 0.8 + 5.5).round().clip(3, 8).astype(int)
 DAYS = pd.date_range("2024-01-01", periods=ROWS).strftime("%Y-%m-%d")
+DATE_FORMS = ("%m/%d/%y", "%d-%b-%Y", "%d %B %Y", "%B %d, %Y", "%d.%m.%y %H:%M")
 MARKED = ["?" if n % 10 == 0 else "-" if n % 10 == 1 else "n/a" if n % 10 == 2 else n * 1.5 for n in COUNT]
 HOLED = ["none" if n % 9 == 0 else n % 50 for n in COUNT]
 CODED = [-999 if n % 20 == 0 else n % 70 for n in COUNT]
@@ -138,6 +139,23 @@ FILES: dict[str, tuple[str | bytes, list[str], dict[str, Any]]] = {
         csv(frame(fee=[f"1,{n:03d}.50" for n in COUNT])),
         ["--target", "y"],
         {"exclude": ("fee",)},
+    ),
+    "numbers of which some can be read": (
+        csv(
+            frame(
+                fee=[f"{n * 13:,}" for n in COUNT],
+                gain=[f"{n - 150}%" for n in COUNT],
+                owed=[f"({n}.50)" for n in COUNT],
+                paid=[f"1.{n:03d},50 €" for n in COUNT],
+            )
+        ),
+        ["--target", "y"],
+        {"exclude": ("fee", "gain", "owed", "paid"), "ids": ()},
+    ),
+    "dates in other ways": (
+        csv(frame(**{form: pd.to_datetime(DAYS).strftime(form) for form in DATE_FORMS})),
+        ["--target", "y"],
+        {"exclude": DATE_FORMS, "ids": ()},
     ),
     "a column named label": (csv(frame(label=COUNT % 5)), ["--target", "y"], {"exclude": ("label",)}),
     "lines in quotes": (
@@ -239,6 +257,12 @@ REFUSED: dict[str, tuple[str | bytes, str, str]] = {
         "--target y",
         "write them as 1234.5",
     ),
+    "numbers of which some have commas": (
+        csv(frame(y=[f"{n * 13:,}" for n in COUNT])),
+        "--target y",
+        "numbers that cannot be read, 1,001, .* write them as 1234.5",
+    ),
+    "divided by spaces": (csv(frame(), sep=" "), "--target y", "there is 'x color y' alone: name .* delimiter"),
     "one group": (csv(frame(sex="f")), "--target y --facet sex", "facet sex has 'f' in every row"),
     "one row of a class": (csv(frame(y=["a", *"bc" * 149, "b"])), "--target y", "has no 'a'"),
     "no rows wanted": (TEXT, "--target y --rows 0", "--rows must be at least 1, got 0"),
@@ -247,7 +271,7 @@ REFUSED: dict[str, tuple[str | bytes, str, str]] = {
     "times as days first": (
         csv(frame(day=pd.to_datetime(DAYS).strftime("%d/%m/%Y"))),
         "--target y --time day",
-        "ISO 8601",
+        "column day holds '01/01/2024': times must be .* ISO 8601 such as",
     ),
     "texts to regress": (TEXT, "--target y --problem regression", "target y holds texts"),
     "three labels of two": (
@@ -306,6 +330,20 @@ def test_a_column_of_one_value_is_left_out_and_told_as_it_is(
 ):
     assert adopt(folder, csv(frame(year=cells)), "--target", "y") == 0
     assert re.search(rf"exclude +year +the same value {told}\n", capsys.readouterr().out)
+
+
+def test_what_was_found_is_told_before_the_reason_why_it_cannot_be_used(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert adopt(folder, csv(frame()[["y"]].assign(name=PHONES)), "--target", "y") == 2
+    told = capsys.readouterr()
+    assert re.search(r"ids +name +all of its texts differ\n", told.out)
+    assert re.search(r"mine.csv: no column is left as a feature: name \(ids\), y \(target\)", told.err)
+
+
+def test_lists_in_cells_are_refused_with_their_place(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert adopt(folder, frame(tags=[["a"]] * ROWS), "--target", "y", name="mine.parquet") == 2
+    assert re.search(r"mine.parquet: column tags holds list<.*>; leave it out", capsys.readouterr().err)
 
 
 def test_a_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -61,6 +61,31 @@ REFUSED = {
         {"data": {"kinds": {"age": "number"}}},
         "data.csv row 7, column age: 'old' is not a number; correct the cell",
     ),
+    "a text where no split is": (
+        text(people()) + "Total,,,\n",
+        {},
+        r"data.csv row 301, column age: 100\.0% of the cells are numbers, but not Total; correct them",
+    ),
+    "nothing but the target": (
+        text(people()[["approved"]]),
+        {},
+        r"no column is left as a feature: approved \(target\) \(settings.toml",
+    ),
+    "the same rows again and again": (
+        text(pd.concat([people(8).drop_duplicates("approved")] * 200)),
+        {"split": {"method": "stratified"}},
+        "train has no row, validation has no row .* bring more rows that differ, since equal ones stay",
+    ),
+    "many rare classes": (
+        text(people().assign(approved=[f"k{n if n < 40 else 40}" for n in range(300)])),
+        {"data": {"problem": "multiclass", "positive": ""}, "split": {"method": "stratified"}},
+        r"^.{,300}and 34 more, test has no .{,150}and 34 more \(train .{,400}$",
+    ),
+    "a title above the header": (
+        "Sales of May\n\n" + text(people()),
+        {},
+        "the first line, 'Sales of May', is no header: most lines have 4 cells with comma as delimiter; delete",
+    ),
     "a class with one row": (
         with_cell(7, "approved", "maybe"),
         {"data": {"problem": "multiclass"}, "split": {"method": "stratified"}},
@@ -140,6 +165,12 @@ def test_byte_order_marks_quoted_lines_and_index_columns_are_read(tmp_path):
     indexed = frame_of(tmp_path, people().to_csv())
     pd.testing.assert_frame_equal(indexed.drop(columns="column_1"), expected)
     assert indexed["column_1"].tolist() == list(range(300))
+
+
+def test_a_line_of_spaces_is_no_row(tmp_path):
+    (tmp_path / "a.csv").write_text("x,approved\n1,yes\n   \n2,no\n \t\n")
+    table = read_file(tmp_path / "a.csv", Options((), {})).table
+    assert table.to_pydict() == {"x": [1, 2], "approved": ["yes", "no"]}
 
 
 def test_a_file_without_a_header_gets_the_names_of_the_settings(tmp_path):

@@ -15,6 +15,7 @@ READ = {
     "pipe": (b"a|b\n1|2\n", Dialect("|", ("a", "b"), 4, False)),
     "another delimiter within quotes": (b'"x;y","b"\n1,2\n', Dialect(",", ("x;y", "b"), 10, False)),
     "one column": (b"a b\n1\n", Dialect(",", ("a b",), 4, False)),
+    "two columns and lists in cells": (b"a,b\n1,x;y;z\n2,x;y;z\n", Dialect(",", ("a", "b"), 4, False)),
     "byte order mark": (codecs.BOM_UTF8 + b"a,b\n1,2\n", Dialect(",", ("a", "b"), 7, False)),
     "blank lines first": (b"\n\r\na,b\n1,2", Dialect(",", ("a", "b"), 7, False)),
     "no line end": (b"a,b", Dialect(",", ("a", "b"), 3, False)),
@@ -30,6 +31,8 @@ REFUSED = {
         b"a|b,c\n1|2,3\n",
         r"be comma \(2 columns\), pipe \(2 columns\): name it in delim",
     ),
+    "a comment": (b"# of May\nx\ty\n1\t2\n", "first line, '# of May', is no header: most .* 2 cells with tab"),
+    "Excel's delimiter": (b"sep=;\na;b;c\n1;2;3\n", "first line, 'sep=;', is no header: .* with semicolon"),
     "UTF-16": (
         "a,b\n1,2\n".encode("utf-16"),
         "UTF-16, .*iconv -f UTF-16 -t UTF-8 'raw/my x.csv' > 'raw/utf8-my x.csv'",

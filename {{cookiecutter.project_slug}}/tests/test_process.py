@@ -439,7 +439,7 @@ REFUSED = {
     "no time": (
         changed(when=["yesterday", *["2024-01-01"] * 399]),
         {"split": {"method": "ordered", "time": "when"}},
-        "column when: times must be numbers or ISO 8601",
+        "column when holds 'yesterday': times must be numbers or ISO 8601",
     ),
     "one time": (
         changed(when="2024-01-01"),

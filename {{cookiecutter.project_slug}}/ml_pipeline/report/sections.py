@@ -247,6 +247,7 @@ def _trials_figure(ranked: list[Mapping[str, Any]], names: list[str], objective:
     finding = (
         f"{len(ranked)} trials through {listed(names)} to {objective}; the best one is drawn bold, "
         + listed(f"{name} {shown(ranked[0]['hyperparameters'].get(name, NONE))}" for name in names)
+        + "."
     )
     draw = plots.parallel(names, scaled, words, quality, 0, objective)
     caption = "A line is a trial; the further up it ends on the right, the better. Stronger lines are better."
