@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
@@ -473,6 +474,16 @@ def test_a_page_that_cannot_be_made_is_told_and_no_half_of_it_is_left(run):
     assert told.startswith("report: not made, JSONDecodeError: ")
     assert f"ml_pipeline report {EXECUTION}" in told
     assert not list(folder.glob("*.html"))
+
+
+def test_of_many_classes_those_are_drawn_that_a_feature_moves_most(run):
+    outputs = [f"output{place}" for place in range(60)]
+    averages = [[0.5 - place / 1000, 0.5 + place / 1000] for place in range(60)]
+    feature = {"name": "x", "kind": "number", "values": [0.0, 1.0], "average": averages, "rows": [200, 200]}
+    found = {"rows": 400, "seed": 1, "outputs": outputs, "features": [feature]}
+    page = Page(report.write(run("multiclass", partial_dependence=found))).text
+    assert "set to each value. The 6 classes of 60 that move most." in page
+    assert {name for name in outputs if re.search(rf"{name}\b", page)} == {*outputs[-6:]}
 
 
 def test_a_large_run_makes_a_small_page(run):

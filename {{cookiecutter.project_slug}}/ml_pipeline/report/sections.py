@@ -47,6 +47,7 @@ TRIALS = 10  # in the table of the best
 AXES = 8  # hyperparameters drawn
 FEATURES = 15  # bars of attributions
 TOLD = 5  # of them in words
+OUTPUTS = 6  # classes whose partial dependence is drawn
 LOG_LINES = 16  # of a failed step
 
 
@@ -383,16 +384,26 @@ def _dependences(found: Mapping[str, Any], run: Run) -> list[Any]:
     every = [value for feature in found["features"] for average in feature["average"] for value in average]
     room = 0.06 * (max(every) - min(every) or 1)
     span = (min(every) - room, max(every) + room)
+    left = f" The {OUTPUTS} classes of {len(outputs)} that move most." if len(outputs) > OUTPUTS else ""
     figures = [
         Figure(
             short(feature["name"], 60),
-            plots.svg(plots.dependence(feature, outputs, span, y), plots.HALF, f"dependence-{place}"),
+            plots.svg(
+                plots.dependence(*_moved_most(feature, outputs), span, y), plots.HALF, f"dependence-{place}"
+            ),
             dependence_finding(feature, outputs),
-            _dependence_caption(feature, found["rows"]),
+            _dependence_caption(feature, found["rows"]) + left,
         )
         for place, feature in enumerate(found["features"])
     ]
     return [Figures(figures)] if figures else []
+
+
+def _moved_most(feature: Mapping[str, Any], outputs: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The curves, and the outputs, that the feature moves most: as many as a plot can tell apart."""
+    moved = [min(average) - max(average) for average in feature["average"]]
+    kept = sorted(np.argsort(moved, kind="stable")[:OUTPUTS].tolist())
+    return {**feature, "average": [feature["average"][each] for each in kept]}, [outputs[each] for each in kept]
 
 
 def dependence_finding(feature: Mapping[str, Any], outputs: list[str]) -> str:
