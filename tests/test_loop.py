@@ -167,6 +167,37 @@ def test_tuning_that_process_wrote_no_data_for_is_refused_before_anything_starts
     assert latest(copy) == untuned
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            'positive = "yes"',
+            'positive = "no"',
+            "positive is 'no' (settings.toml, [data]), but 'yes' in run ",
+        ),
+        (
+            "test_fraction = 0.20",
+            "test_fraction = 0.25",
+            "test_fraction is 0.25 (settings.toml, [split]), but 0.2",
+        ),
+        (
+            'group = "region"',
+            'group = "planet"',
+            "group is 'planet' (settings.toml, [data]), a column that run ",
+        ),
+    ],
+)
+def test_settings_that_the_kept_data_were_not_made_by_are_refused_before_anything_starts(
+    copy, old, new, message
+):
+    edit(copy / "settings.toml", old, new)
+    before = latest(copy)
+    done = command(copy, "run", "--from", "Bias")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert message in done.stderr and before in done.stderr
+    assert latest(copy) == before
+
+
 def test_a_step_alone_gives_what_it_gave_in_the_run_and_leaves_the_run_as_it_was(copy):
     run = copy / "runs" / latest(copy)
     before = {name: (run / name).read_bytes() for name in _files(run)}
@@ -270,7 +301,9 @@ def test_clean_keeps_what_the_newest_run_and_the_model_versions_need(copy):
     done = command(copy, "clean", "--keep", "1")
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (copy / "runs").iterdir()} == {last, "latest"}
-    assert int(re.match(r"deleted 2 runs and (\d+) objects", done.stdout).group(1)) >= 10
+    assert (
+        int(re.match(r"deleted 2 runs and (\d+) objects .*; kept 1 run and all", done.stdout).group(1)) >= 10
+    )
     # Transform reads what the first run's Process made, Evaluate also scores version 2, of the deleted run.
     again = command(copy, "run", "--from", "Transform")
     assert again.returncode == 0, again.stdout + again.stderr

@@ -138,7 +138,9 @@ def _check_names(path: Path, names: tuple[str, ...], wish: Wish) -> None:
 
 def _nearest(name: str, names: tuple[str, ...]) -> str:
     if len(names) == 1:
-        return f"there is {names[0]!r} alone: name what divides the cells in delimiter (settings.toml, [data])"
+        return (
+            f"there is {names[0]!r} alone: name what divides the cells in delimiter (settings.toml, [data])"
+        )
     folded = {each.casefold(): each for each in names}
     near = [folded[each] for each in get_close_matches(name.casefold(), folded, 3)]
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"

@@ -100,8 +100,8 @@ def check_splits(labels: pa.ChunkedArray, places: np.ndarray, data: Data, split:
         counts = "; ".join(f"{name} {_counted(row)}" for name, row in table.items())
     if lacking:
         raise DataError(
-            f"{uri}: {len(labels):,} rows, method {split.method}: {', '.join(lacking)} ({counts}); bring more "
-            f"rows{_equal_rows(places)}, leave rare labels out, or change method or fractions "
+            f"{uri}: {len(labels):,} rows, method {split.method}: {', '.join(lacking)} ({counts}); "
+            f"bring more rows{_equal_rows(places)}, leave rare labels out, or change method or fractions "
             f"(settings.toml, [split])"
         )
 
@@ -166,7 +166,9 @@ def check_categories(
         texts = training[feature.name]
         share = cells.numeric_share(texts)
         if share >= ALMOST_NUMERIC:
-            column = cells.values(raw.table[feature.name])  # the spoilt cells may lie in any split, or in none
+            column = cells.values(
+                raw.table[feature.name]
+            )  # the spoilt cells may lie in any split, or in none
             spoilt = [word for word in sorted(column.counts()) if not is_number(word)]
             first = _first_row(column, spoilt)
             raise DataError(

@@ -32,8 +32,8 @@ def clean(keep: int, settings: Settings) -> int:
     for run in old:
         shutil.rmtree(run)
     print(
-        f"deleted {_number(old, 'run')} and {_number(objects, 'object')} of the local AWS, {freed / 1e6:.1f} MB; "
-        f"kept {_number(kept, 'run')} and all that model versions point at"
+        f"deleted {_number(old, 'run')} and {_number(objects, 'object')} of the local AWS, "
+        f"{freed / 1e6:.1f} MB; kept {_number(kept, 'run')} and all that model versions point at"
     )
     return 0
 

@@ -58,6 +58,8 @@ def _run(chosen: Namespace) -> int:
     wanted = settings.load("local")
     values = operate_commands.assignments(chosen.set, "train")
     again = _rerun(chosen, values)
+    if again:
+        rerun.check_settings(again, wanted)
     given = chosen.data or ("" if again else wanted.data.file)
     from ml_pipeline import run, source
 

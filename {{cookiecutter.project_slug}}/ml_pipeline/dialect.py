@@ -204,13 +204,15 @@ def _first_row(text: str, delimiter: str, place: str) -> tuple[list[str], int]:
 
 def _check_header(header: list[str], chosen: str, text: str, place: str) -> None:
     """Raises DataError if the first line is narrower than the rows: a title, a comment, Excel's `sep=;`."""
+    if len(header) > 1 and header[1:] != [""]:
+        return
     for each in DELIMITERS if len(header) == 1 else [chosen]:
         widths = [len(row) for row in _rows(text, each)]
         usual = max(set(widths), key=widths.count)
-        if widths[0] < usual and widths[0] <= 2 and widths.count(usual) > len(widths) / 2:
+        if widths[0] < usual and widths.count(usual) > len(widths) / 2:
             raise DataError(
                 f"{place}: the first line, {chosen.join(header)!r}, is no header: most lines have {usual} cells "
-                f"with {DELIMITERS.get(each, each)} as delimiter; delete what stands above the column names"
+                f"with {DELIMITERS.get(each, each)} as delimiter; delete what is above the column names"
             )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ml_pipeline import graph, runs
 from ml_pipeline.errors import InputError
+from ml_pipeline.settings import Settings
 
 STEPS = Path(__file__).parent / "steps"
+OF_LATER_STEPS = ("file", "facet_values", "group")  # of [data]: nothing that Process makes depends on them
 SCORING = ("select", "monitor")  # steps that the training pipeline does not have
 
 
@@ -64,6 +67,29 @@ def prepared(step: str, of: str, new_data: str) -> Rerun:
             f"leave it out, or use --from {first}"
         )
     return rerun
+
+
+def check_settings(rerun: Rerun, present: Settings) -> None:
+    """Raises InputError if a kept step has worked by other [data] or [split] than settings have now."""
+    run = runs.find_training(rerun.source["id"])
+    needs = graph.needs(runs.read(run, "definition.json"))
+    if not (run / "lineage.json").exists() or rerun.step == next(iter(needs)):
+        return
+    before, after = runs.read(run, "lineage.json")["settings"], json.loads(json.dumps(asdict(present)))
+    for section in ("data", "split"):
+        for key, now in after[section].items():
+            if key not in OF_LATER_STEPS and before[section].get(key) != now:
+                raise InputError(
+                    f"{key} is {now!r} (settings.toml, [{section}]), but {before[section].get(key)!r} in run "
+                    f"{run.name}, whose data --from {rerun.step} keeps: run without --from, or undo "
+                    f"the change"
+                )
+    columns = [column["name"] for column in runs.read(run, "profile.json")["columns"]]
+    if present.data.group and present.data.group not in columns:
+        raise InputError(
+            f"group is {present.data.group!r} (settings.toml, [data]), a column that run {run.name} has not; "
+            f"there are: {', '.join(columns)}"
+        )
 
 
 def step_name(given: str, names: list[str]) -> str:

@@ -106,8 +106,8 @@ def _times(column: pa.ChunkedArray, name: str) -> np.ndarray:
     times = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
     if times.isna().any():
         raise SplitError(
-            f"column {name} holds {texts[times.isna().argmax()]!r}: times must be numbers or ISO 8601 such as "
-            f"2024-02-29T12:00:00; another column is named by time (settings.toml, [split])"
+            f"column {name} holds {texts[times.isna().argmax()]!r}: times must be numbers or ISO 8601 such "
+            f"as 2024-02-29T12:00:00; another column is named by time (settings.toml, [split])"
         )
     return times.tz_convert(None).to_numpy()
 

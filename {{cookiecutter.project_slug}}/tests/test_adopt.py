@@ -262,7 +262,11 @@ REFUSED: dict[str, tuple[str | bytes, str, str]] = {
         "--target y",
         "numbers that cannot be read, 1,001, .* write them as 1234.5",
     ),
-    "divided by spaces": (csv(frame(), sep=" "), "--target y", "there is 'x color y' alone: name .* delimiter"),
+    "divided by spaces": (
+        csv(frame(), sep=" "),
+        "--target y",
+        "there is 'x color y' alone: name .* delimiter",
+    ),
     "one group": (csv(frame(sex="f")), "--target y --facet sex", "facet sex has 'f' in every row"),
     "one row of a class": (csv(frame(y=["a", *"bc" * 149, "b"])), "--target y", "has no 'a'"),
     "no rows wanted": (TEXT, "--target y --rows 0", "--rows must be at least 1, got 0"),

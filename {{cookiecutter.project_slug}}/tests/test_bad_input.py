@@ -84,7 +84,7 @@ REFUSED = {
     "a title above the header": (
         "Sales of May\n\n" + text(people()),
         {},
-        "the first line, 'Sales of May', is no header: most lines have 4 cells with comma as delimiter; delete",
+        "first line, 'Sales of May', is no header: most lines have 4 cells with comma as delimiter; delete",
     ),
     "a class with one row": (
         with_cell(7, "approved", "maybe"),

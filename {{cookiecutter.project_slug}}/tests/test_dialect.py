@@ -31,7 +31,10 @@ REFUSED = {
         b"a|b,c\n1|2,3\n",
         r"be comma \(2 columns\), pipe \(2 columns\): name it in delim",
     ),
-    "a comment": (b"# of May\nx\ty\n1\t2\n", "first line, '# of May', is no header: most .* 2 cells with tab"),
+    "a comment": (
+        b"# of May\nx\ty\n1\t2\n",
+        "first line, '# of May', is no header: most .* 2 cells with tab",
+    ),
     "Excel's delimiter": (b"sep=;\na;b;c\n1;2;3\n", "first line, 'sep=;', is no header: .* with semicolon"),
     "UTF-16": (
         "a,b\n1,2\n".encode("utf-16"),

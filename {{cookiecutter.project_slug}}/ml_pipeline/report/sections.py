@@ -403,7 +403,9 @@ def _moved_most(feature: Mapping[str, Any], outputs: list[str]) -> tuple[dict[st
     """The curves, and the outputs, that the feature moves most: as many as a plot can tell apart."""
     moved = [min(average) - max(average) for average in feature["average"]]
     kept = sorted(np.argsort(moved, kind="stable")[:OUTPUTS].tolist())
-    return {**feature, "average": [feature["average"][each] for each in kept]}, [outputs[each] for each in kept]
+    return {**feature, "average": [feature["average"][each] for each in kept]}, [
+        outputs[each] for each in kept
+    ]
 
 
 def dependence_finding(feature: Mapping[str, Any], outputs: list[str]) -> str:
