@@ -211,8 +211,8 @@ def _check_header(header: list[str], chosen: str, text: str, place: str) -> None
         usual = max(set(widths), key=widths.count)
         if widths[0] < usual and widths.count(usual) > len(widths) / 2:
             raise DataError(
-                f"{place}: the first line, {chosen.join(header)!r}, is no header: most lines have {usual} cells "
-                f"with {DELIMITERS.get(each, each)} as delimiter; delete what is above the column names"
+                f"{place}: the first line, {chosen.join(header)!r}, is no header: most lines have {usual} "
+                f"cells with {DELIMITERS.get(each, each)} as delimiter; delete what is above the column names"
             )
 
 
