@@ -149,10 +149,11 @@ def test_a_source_that_did_not_get_that_far_is_refused_with_the_first_step_it_la
     assert "use --from Evaluate" in done.stderr
 
 
-def test_a_run_that_the_local_aws_has_forgotten_cannot_be_gone_on_with(copy):
+@pytest.mark.parametrize("arguments", [["run", "--from", "Evaluate"], ["step", "Evaluate"]])
+def test_a_run_that_the_local_aws_has_forgotten_cannot_be_gone_on_with(copy, arguments):
     shutil.rmtree(copy / ".local_aws")
-    done = command(copy, "run", "--from", "Evaluate")
-    assert done.returncode == 2
+    done = command(copy, *arguments)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert f"run {latest(copy)} is not in the local AWS" in done.stderr
 
 

@@ -136,8 +136,7 @@ def _step(chosen: Namespace) -> int:
     wanted = settings.load("local")
     from ml_pipeline import foreground
 
-    name, arguments = foreground.arguments_of(chosen.step, chosen.of)
-    return foreground.call(name, arguments, wanted, chosen.pdb)
+    return foreground.call(foreground.call_of(chosen.step, chosen.of), wanted, chosen.pdb)
 
 
 def _serve_options(parser: ArgumentParser) -> None:

@@ -10,6 +10,7 @@ import secrets
 import tempfile
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,14 +18,23 @@ from typing import Any
 from ml_pipeline import runs
 from ml_pipeline.errors import InputError
 from ml_pipeline.local import ACCOUNT, STATE, LocalAws, prepare
-from ml_pipeline.rerun import step_name, written
+from ml_pipeline.rerun import check_known, step_name, written
 from ml_pipeline.settings import Settings
 
 NEW_ID = "step"  # with 8 hexadecimal digits as long as an execution's id: names of child jobs hold no more
 
 
-def arguments_of(step: str, of: str | None) -> tuple[str, dict[str, Any]]:
-    """Name of the step's function and its recorded arguments. Raises InputError when there are none.
+@dataclass(frozen=True)
+class Called:
+    """A call of a step's function. source: `execution.json` of the run that it was recorded in."""
+
+    name: str
+    arguments: dict[str, Any]
+    source: dict[str, Any]
+
+
+def call_of(step: str, of: str | None) -> Called:
+    """The recorded call of a step. Raises InputError when there is none.
 
     of: the run; None takes the newest of those, training or scoring, that have called the step.
     """
@@ -38,7 +48,7 @@ def arguments_of(step: str, of: str | None) -> tuple[str, dict[str, Any]]:
             f"{kind} {run.name} has not called {name}: it has called {', '.join(recorded) or 'no step'}; "
             "name another run with --of"
         )
-    return name.lower(), recorded[name]
+    return Called(name.lower(), recorded[name], runs.read(run, "execution.json"))
 
 
 def _recorded(run: Path) -> dict[str, dict[str, Any]]:
@@ -47,17 +57,19 @@ def _recorded(run: Path) -> dict[str, dict[str, Any]]:
     return {ran["name"]: ran["arguments"] for ran in execution["steps"] if ran["arguments"] is not None}
 
 
-def call(name: str, arguments: dict[str, Any], settings: Settings, post_mortem: bool) -> int:
+def call(called: Called, settings: Settings, post_mortem: bool) -> int:
     """Calls the function on the local AWS, prints its result; it writes under an execution id of its own."""
+    name = called.name
     function = getattr(importlib.import_module(f"ml_pipeline.steps.{name}"), name)
     execution_id = f"{NEW_ID}{secrets.token_hex(4)}"
     with LocalAws(STATE, settings.region) as aws, tempfile.TemporaryDirectory() as folder:
         from ml_pipeline import upsert
 
         aws.connect()
+        check_known(called.source)
         settings = upsert.resolved(settings, ACCOUNT)
         prepare(settings)
-        given = arguments | {"execution_id": execution_id, "settings": settings}
+        given = called.arguments | {"execution_id": execution_id, "settings": settings}
         if "checkpoint_path" in inspect.signature(function).parameters:
             given["checkpoint_path"] = (
                 folder  # in place of the container's; empty, so that nothing is resumed

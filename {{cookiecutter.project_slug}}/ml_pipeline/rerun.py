@@ -92,6 +92,20 @@ def check_settings(rerun: Rerun, present: Settings) -> None:
         )
 
 
+def check_known(source: dict[str, Any]) -> None:
+    """Raises InputError unless the local AWS, which is up, has the execution of this `execution.json`."""
+    import boto3
+
+    client = boto3.client("sagemaker")
+    try:
+        client.describe_pipeline_execution(PipelineExecutionArn=source["arn"])
+    except client.exceptions.ResourceNotFound:
+        raise InputError(
+            f"run {source['id']} is not in the local AWS: it ran with --fresh, or `make clean` has "
+            "forgotten it; run the whole pipeline"
+        ) from None
+
+
 def step_name(given: str, names: list[str]) -> str:
     """The name as the graph writes it. Raises InputError, which lists all, for one that is not there."""
     found = {name.lower(): name for name in names}

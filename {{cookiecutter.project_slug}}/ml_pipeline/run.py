@@ -14,7 +14,7 @@ from ml_pipeline import graph, runs
 from ml_pipeline import parameters as pipeline_parameters
 from ml_pipeline.errors import InputError
 from ml_pipeline.local import ACCOUNT, STATE, LocalAws, prepare
-from ml_pipeline.rerun import Rerun
+from ml_pipeline.rerun import Rerun, check_known
 from ml_pipeline.settings import Settings
 from ml_pipeline.summary import COMMAND
 
@@ -108,17 +108,8 @@ def _selection(rerun: Rerun | None, definition: dict[str, Any], settings: Settin
     """Members of StartPipelineExecution that name the steps to run and whose results the others have."""
     if rerun is None:
         return {}
-    import boto3
-
-    client, arn = boto3.client("sagemaker"), rerun.source["arn"]
-    names = rerun.selected(definition)
-    try:
-        client.describe_pipeline_execution(PipelineExecutionArn=arn)
-    except client.exceptions.ResourceNotFound:
-        raise InputError(
-            f"run {rerun.source['id']} is not in the local AWS: it ran with --fresh, or `make clean` has "
-            "forgotten it; run the whole pipeline"
-        ) from None
+    arn, names = rerun.source["arn"], rerun.selected(definition)
+    check_known(rerun.source)
     _check_tuning_data(rerun, set(names), settings)
     selected = [{"StepName": name} for name in names]
     return {"SelectiveExecutionConfig": {"SourcePipelineExecutionArn": arn, "SelectedSteps": selected}}

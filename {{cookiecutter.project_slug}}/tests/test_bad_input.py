@@ -94,6 +94,11 @@ REFUSED = {
     "ragged": (text(people()) + "1,2\n", {}, r"data.csv row 301 has 2 cells, not 4: '1,2'; correct it"),
     "ragged far down": (LATE + "1\n", {}, r"data.csv row 174,763 has 1 cells, not 2: '1'"),
     "a quote never closed": (LATE + '1,"' + "y\n" * HEAD_BYTES * 2, {}, "a quote that opens a cell is never"),
+    "a long line far down": (
+        LATE + "y" * HEAD_BYTES * 2 + ",no\n",
+        {},
+        r"a line is longer than 1,048,576 bytes",
+    ),
     "Latin-1 far down": (LATE.encode() + "1,né\n".encode("latin-1"), {}, "line 174,764 holds the byte 0xE9"),
     "UTF-16": (
         text(people()).encode("utf-16"),

@@ -15,6 +15,7 @@ READ = {
     "pipe": (b"a|b\n1|2\n", Dialect("|", ("a", "b"), 4, False)),
     "another delimiter within quotes": (b'"x;y","b"\n1,2\n', Dialect(",", ("x;y", "b"), 10, False)),
     "one column": (b"a b\n1\n", Dialect(",", ("a b",), 4, False)),
+    "a delimiter at the end": (b"a;\n1,5;\n2,5;\n", Dialect(";", ("a", "column_2"), 3, False)),
     "two columns and lists in cells": (b"a,b\n1,x;y;z\n2,x;y;z\n", Dialect(",", ("a", "b"), 4, False)),
     "byte order mark": (codecs.BOM_UTF8 + b"a,b\n1,2\n", Dialect(",", ("a", "b"), 7, False)),
     "blank lines first": (b"\n\r\na,b\n1,2", Dialect(",", ("a", "b"), 7, False)),

@@ -218,10 +218,13 @@ def test_steps_of_the_scoring_pipeline_are_not_run_from(made):
 def test_a_step_gets_its_arguments_of_the_newest_run_that_has_called_it(made):
     made("train", "aaa", steps=[step("Train", arguments={"of": "aaa"}), step("Transform", arguments={})])
     made("score", "bbb", steps=[step("Transform", arguments={"of": "bbb"})])
-    assert foreground.arguments_of("train", None) == ("train", {"of": "aaa"})
-    assert foreground.arguments_of("transform", None) == ("transform", {"of": "bbb"})
+    found = [foreground.call_of(name, None) for name in ("train", "transform")]
+    assert [(call.name, call.arguments) for call in found] == [
+        ("train", {"of": "aaa"}),
+        ("transform", {"of": "bbb"}),
+    ]
     with pytest.raises(InputError, match="scoring run bbb has not called Train: it has called Transform"):
-        foreground.arguments_of("train", "bbb")
+        foreground.call_of("train", "bbb")
 
 
 def test_a_log_is_that_of_the_newest_run_with_such_a_step(made):
