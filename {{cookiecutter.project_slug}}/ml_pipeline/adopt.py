@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -80,7 +80,7 @@ def adopt(wanted: Request, present: Settings) -> int:
     before = Path(settings.FILE).read_text(encoding="utf-8")
     after = settings_edit.edited(before, values)
     with settings_edit.candidate(Path(settings.FILE), after) as candidate:
-        print("\n".join(_told(found)), flush=True)
+        print("\n".join(_told(found, values["data", "kinds"], present)), flush=True)
         _check(candidate, values, found.path)
         for warning in _warned(found, present):
             print(warning)
@@ -204,16 +204,38 @@ def _delimiter(head: Header, present: Settings) -> str:
     return kept if head.delimiter == kept else ""
 
 
-def _told(found: Found) -> Iterator[str]:
+def _told(found: Found, kinds: Mapping[str, str], present: Settings) -> Iterator[str]:
     """What was read, then a line for each finding that says anything."""
     rows, total = found.sample.table.num_rows, found.sample.total
     of_total = f" of {total:,}, drawn evenly from the whole file with seed {SEED}" if rows < total else ""
     yield f"{found.path}: {rows:,} rows{of_total}, {_columns(len(found.header.names))}"
     told = [*_format_told(found.header), ("target", found.wish.target, "as you say")]
     told += [(each.key, _shown(each.value), each.why) for each in found.findings if each.why]
+    told += _features_told(found, kinds, present)
     widths = [max(len(line[place]) for line in told) for place in (0, 1)]
     for key, value, why in told:
         yield f"  {key:<{widths[0]}}  {value:<{widths[1]}}  {why}"
+
+
+def _features_told(
+    found: Found, kinds: Mapping[str, str], present: Settings
+) -> Iterator[tuple[str, str, str]]:
+    """How many numbers and categories the model sees, and which."""
+    names = _features(found, present.data.facets_as_features)
+    numeric = {name for name in names if found.columns.frame[name].dtype.kind == "f"}
+    numbers = [name for name in names if kinds.get(name, "number" if name in numeric else "") == "number"]
+    categories = [name for name in names if name not in numbers]
+    for kind, those in (("number", numbers), ("category", categories)):
+        if those:
+            plural = {"number": "numbers", "category": "categories"}[kind] if len(those) > 1 else kind
+            yield "features", f"{len(those):,} {plural}", roles.listed(those)
+
+
+def _features(found: Found, with_facets: bool) -> list[str]:
+    wish = found.wish
+    others = {wish.target, wish.time, *found.of("ids"), *found.of("exclude"), *found.of("key")}
+    others |= set() if with_facets else {*wish.facets}
+    return [name for name in found.columns.frame if name not in others]
 
 
 def _columns(number: int) -> str:
@@ -237,8 +259,7 @@ def _warned(found: Found, present: Settings) -> Iterator[str]:
     """What may go wrong with the data, a line each; nothing stops for it."""
     frame, labels, wish = found.columns.frame, found.columns.labels, found.wish
     problem, total = found.of("problem")[0], found.sample.total
-    no_features = {wish.target, wish.time, *found.of("ids"), *found.of("exclude"), *found.of("key")}
-    features = frame.drop(columns=[name for name in frame if name in no_features or name in wish.facets])
+    features = frame[_features(found, with_facets=False)]
     labelled = labels.notna()
     target = frame[wish.target] if problem == "regression" else labels
     fractions = {"validation": present.split.validation_fraction, "test": present.split.test_fraction}

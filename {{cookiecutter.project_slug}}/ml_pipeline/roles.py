@@ -137,7 +137,7 @@ def positive(columns: Columns, wish: Wish, of_problem: str) -> Finding:
         return Finding("positive", "", "needed with a --facet only")
     for label in counts.index if of_problem == "binary" else ():
         if label.lower().rstrip(".") in POSITIVE_WORDS or (label == "1" and {"0", "-1"} & {*counts.index}):
-            return Finding("positive", label, f"says so; {_shares(counts)}")
+            return Finding("positive", label, f"reads as the positive one; {_shares(counts)}")
     return Finding("positive", counts.idxmin(), f"the rarest label: {_shares(counts)}; else --positive")
 
 

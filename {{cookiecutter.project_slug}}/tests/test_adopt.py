@@ -345,6 +345,15 @@ def test_what_was_found_is_told_before_the_reason_why_it_cannot_be_used(
     assert re.search(r"mine.csv: no column is left as a feature: name \(ids\), y \(target\)", told.err)
 
 
+def test_it_is_told_which_columns_the_model_sees_and_as_what(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    table = csv(frame(zip=ZIPS, age=COUNT % 61, customer_id=CUSTOMERS, sex=labels("f", "m")))
+    assert adopt(folder, table, "--target", "y", "--facet", "sex") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"features +2 numbers +x, age\n +features +2 categories +color, zip\n", told), told
+
+
 def test_lists_in_cells_are_refused_with_their_place(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert adopt(folder, frame(tags=[["a"]] * ROWS), "--target", "y", name="mine.parquet") == 2
     assert re.search(r"mine.parquet: column tags holds list<.*>; leave it out", capsys.readouterr().err)
