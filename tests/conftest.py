@@ -25,6 +25,24 @@ SLUG = "demo"
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/{SLUG}-local:1"
 ROLE = f"arn:aws:iam::123456789012:role/{SLUG}-local-execution"
 END_SECONDS = 30
+# In these files a test or fixture takes a minute: they begin first, so that at the end no core waits for one.
+LONGEST = (
+    "test_generation",
+    "test_drift_demo",
+    "test_drift_alarms",
+    "test_operate",
+    "test_triggers_demo",
+    "test_ci_commands",
+    "test_least_privilege",
+    "test_resilience",
+    "test_adopt_run",
+    "test_deploy",
+    "test_run",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @dataclass
