@@ -101,14 +101,19 @@ def check_splits(labels: pa.ChunkedArray, places: np.ndarray, data: Data, split:
     if lacking:
         raise DataError(
             f"{uri}: {len(labels):,} rows, method {split.method}: {', '.join(lacking)} ({counts}); "
-            f"bring more rows{_equal_rows(places)}, leave rare labels out, or change method or fractions "
+            f"bring more rows{_kept_together(places, split)}, leave rare labels out, or change method or fractions "
             f"(settings.toml, [split])"
         )
 
 
-def _equal_rows(places: np.ndarray) -> str:
+def _kept_together(places: np.ndarray, split: Split) -> str:
     """Why a split may be empty whatever its fraction."""
-    return "" if all(splits.sizes(places).values()) else " that differ, since equal ones stay in one split"
+    if all(splits.sizes(places).values()):
+        return ""
+    alike = {"ordered": f"of one {split.time}", "by_key": f"of one {split.key}"}.get(
+        split.method, "that are equal"
+    )
+    return f" (those {alike} stay in one split)"
 
 
 def check_facets(table: pa.Table, places: np.ndarray, data: Data, uri: str) -> None:

@@ -444,7 +444,7 @@ REFUSED = {
     "one time": (
         changed(when="2024-01-01"),
         {"split": {"method": "ordered", "time": "when"}},
-        "train has no 'no', train has no 'yes'",
+        r"train has no row, validation has no row .* bring more rows \(those of one when stay in one split\)",
     ),
 }
 
