@@ -110,10 +110,8 @@ def _kept_together(places: np.ndarray, split: Split) -> str:
     """Why a split may be empty whatever its fraction."""
     if all(splits.sizes(places).values()):
         return ""
-    alike = {"ordered": f"of one {split.time}", "by_key": f"of one {split.key}"}.get(
-        split.method, "that are equal"
-    )
-    return f" (those {alike} stay in one split)"
+    alike = {"ordered": f"of one {split.time}", "by_key": f"of one {split.key}"}
+    return f" (those {alike.get(split.method, 'that are equal')} stay in one split)"
 
 
 def check_facets(table: pa.Table, places: np.ndarray, data: Data, uri: str) -> None:

@@ -54,7 +54,7 @@ REFUSED = {
     "mixed types": (
         with_cell(7, "age", "old"),
         {},
-        r"data.csv row 7, column age: (99\.\d|100\.0)% of the cells are numbers, but not old; correct them, name them",
+        r"data.csv row 7, column age: (99\.\d|100\.0)% of the cells are numbers, but not old; correct them",
     ),
     "no number in a column of numbers": (
         with_cell(7, "age", "old"),
@@ -74,7 +74,7 @@ REFUSED = {
     "the same rows again and again": (
         text(pd.concat([people(8).drop_duplicates("approved")] * 200)),
         {"split": {"method": "stratified"}},
-        r"train has no row, validation has no row .* bring more rows \(those that are equal stay in one split\)",
+        r"train has no row, validation has no row .* more rows \(those that are equal stay in one split\)",
     ),
     "many rare classes": (
         text(people().assign(approved=[f"k{n if n < 40 else 40}" for n in range(300)])),
