@@ -101,8 +101,8 @@ def check_splits(labels: pa.ChunkedArray, places: np.ndarray, data: Data, split:
     if lacking:
         raise DataError(
             f"{uri}: {len(labels):,} rows, method {split.method}: {', '.join(lacking)} ({counts}); "
-            f"bring more rows{_kept_together(places, split)}, leave rare labels out, or change method or fractions "
-            f"(settings.toml, [split])"
+            f"bring more rows{_kept_together(places, split)}, leave rare labels out, "
+            f"or change method or fractions (settings.toml, [split])"
         )
 
 
