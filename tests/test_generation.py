@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import itertools
 import json
@@ -131,6 +132,29 @@ def test_every_file_that_the_readme_names_is_there(default):
         named.append(folder / name)
         folder = default / name if name.endswith("/") and not indent else folder
     assert len(named) > 10 and [path for path in named if not path.exists()] == []
+
+
+def test_product_and_local_aws_know_nothing_of_each_other(default):
+    for package, other in (("ml_pipeline", "local_aws"), ("local_aws", "ml_pipeline")):
+        trees = {path: ast.parse(path.read_text("utf-8")) for path in (default / package).rglob("*.py")}
+        imported = {
+            (path, name.partition(".")[0])
+            for path, tree in trees.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in (
+                [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            )
+        }
+        assert len(trees) > 20 and [path for path, name in imported if name == other] == []
+
+
+def test_the_local_aws_says_that_it_is_the_templates_and_is_out_of_coverage_and_lint(default):
+    words = ast.get_docstring(ast.parse((default / "local_aws/__init__.py").read_text("utf-8")))
+    assert "These files are the template's: `cruft update` replaces them" in words
+    tool = tomllib.loads((default / "pyproject.toml").read_text())["tool"]
+    assert tool["coverage"]["run"]["source"] == ["ml_pipeline"]
+    assert "local_aws" in tool["ruff"]["extend-exclude"]
 
 
 @pytest.mark.parametrize("command", [["check", "."], ["format", "--check", "."]])

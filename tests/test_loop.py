@@ -333,6 +333,14 @@ def test_the_doctor_finds_nothing_on_this_machine_and_names_the_remedy_of_what_i
     assert "trials" in told["settings"]
 
 
+def test_help_lists_the_commands_by_where_they_work(ran):
+    told = command(ran, "--help").stdout.partition("examples:")[0]
+    parts = re.split(r"^(on this machine|in the cloud|in CI)\b.*:$", told, flags=re.MULTILINE)[1:]
+    listed = [re.findall(r"^  ([a-z]+) ", text, re.MULTILINE) for text in parts[1::2]]
+    assert parts[::2] == ["on this machine", "in the cloud", "in CI"]
+    assert [names[:2] for names in listed] == [["adopt", "run"], ["deploy", "plan"], ["workflows"]]
+
+
 @pytest.mark.parametrize("arguments", [["runs"], ["logs", "Train"], ["doctor"]])
 def test_what_only_looks_loads_nothing_heavy(ran, arguments):
     assert heavy_imports(ran, arguments) == []
