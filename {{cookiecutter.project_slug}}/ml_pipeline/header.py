@@ -16,7 +16,7 @@ from ml_pipeline.settings import Data
 
 ROWS_COMPARED = 1000  # with the first line
 TO_CSV = "pandas.{}({!r}).to_csv({!r}, index=False)"
-EXCEL = (".xls", ".xlsx", ".xlsm", ".xlsb", ".ods")
+EXCEL = {".xls": "xlrd", ".xlsx": "openpyxl", ".xlsm": "openpyxl", ".xlsb": "pyxlsb", ".ods": "odfpy"}
 PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz", ".rar")
 
 
@@ -83,7 +83,9 @@ def _check_format(path: Path) -> None:
     kind, csv = path.suffix.lower(), path.with_suffix(".csv").name
     if kind in EXCEL:
         convert = TO_CSV.format("read_excel", path.name, csv)
-        raise DataError(f"{path}: a spreadsheet: save it as CSV, or in Python: {convert}")
+        raise DataError(
+            f"{path}: a spreadsheet: save it as CSV, or in Python with {EXCEL[kind]} installed: {convert}"
+        )
     if kind in PACKED:
         raise DataError(f"{path}: packed: unpack it, and adopt the CSV or parquet file in it")
     if kind not in (".parquet", *dialect.ENDINGS):

@@ -285,7 +285,9 @@ REFUSED: dict[str, tuple[str | bytes, str, str]] = {
     ),
 }
 NO_CSV = {
-    "mine.xlsx": r"save it as CSV.*pandas.read_excel\('mine.xlsx'\).to_csv\('mine.csv'",
+    "mine.xlsx": (
+        r"save it as CSV, or .* openpyxl installed: pandas.read_excel\('mine.xlsx'\).to_csv\('mine.csv'"
+    ),
     "mine.zip": "packed: unpack it",
     "adult.dat": "must end with .csv, .tsv, .txt, .data or .parquet; rename a CSV to adult.csv",
 }
