@@ -124,5 +124,5 @@ def test_a_file_without_a_header_runs_from_s3_with_the_users_credentials(project
     assert result(project, "profile")["data_sha256"] == hashlib.sha256(content).hexdigest()
     assert result(project, "profile")["rows"] == ROWS
     assert roles(project)["column_2"] == "other" and roles(project)["column_5"] == "target"
-    assert result(project, "metrics")["test"]["auc"]["value"] > 0.75
+    assert result(project, "metrics")["test"]["auc"]["value"] > 0.6  # of calls alone, in 301 rows
     assert names_of_buckets(s3) == before  # the run's own artefacts went elsewhere
