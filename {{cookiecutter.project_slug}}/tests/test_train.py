@@ -21,8 +21,9 @@ import xgboost
 from sklearn.metrics import roc_auc_score
 
 from ml_pipeline import checkpoints, metrics, storage
+from ml_pipeline.boosting import Plan, Rows, cut, fit, training_plan
 from ml_pipeline.settings import Settings
-from ml_pipeline.steps.train import Plan, Rows, class_weights, cut, fit, packed, train, training_plan
+from ml_pipeline.steps.train import class_weights, packed, train
 
 EXECUTION = "abcdefghijkl"
 PROGRESS = re.compile(r"\[(\d+)\].*\tvalidation-auc:([-+0-9.eE]+)")  # as SageMaker's own patterns find it
@@ -48,7 +49,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from test_train import PLAN, rows
-from ml_pipeline.steps.train import fit
+from ml_pipeline.boosting import fit
 
 folder, moment = sys.argv[1:]
 
@@ -195,8 +196,9 @@ def test_the_curve_is_what_xgboost_itself_measures(weighted: bool, tmp_path: Pat
     parameters = {**plan.parameters, "seed": plan.seed}
     xgboost.train(parameters, matrix, 5, evals=evals, evals_result=expected, verbose_eval=False)
     for split in ("train", "validation"):
-        for name in ("logloss", "auc"):
-            assert found.curve[split][name] == pytest.approx(expected[split][name], abs=1e-9)
+        # Scores that differ by a last digit may tie in one and not in the other.
+        for name, digits in (("logloss", 1e-9), ("auc", 1e-5)):
+            assert found.curve[split][name] == pytest.approx(expected[split][name], abs=digits)
 
 
 def test_a_package_holds_two_files_and_nothing_of_the_day(uninterrupted: checkpoints.Checkpoint) -> None:
