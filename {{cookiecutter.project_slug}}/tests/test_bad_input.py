@@ -51,10 +51,15 @@ REFUSED = {
         {},
         "data.csv row 7, column age: .* too large for",
     ),
-    "mixed types": (
+    "mixed types in a test row": (
         with_cell(7, "age", "old"),
         {},
         r"data.csv row 7, column age: 99\.\d% of the cells are numbers, but not old; correct them, name them",
+    ),
+    "mixed types in a training row": (
+        with_cell(1, "age", "old"),
+        {},
+        r"data.csv row 1, column age: 99\.\d% of the cells are numbers, but not old; correct them, name them",
     ),
     "no number in a column of numbers": (
         with_cell(7, "age", "old"),
@@ -83,7 +88,7 @@ REFUSED = {
     ),
     "a long line": ("x" * 3 * HEAD_BYTES, {}, "no line ends in the first 1,048,576 bytes"),
     "a facet's group not in test": (
-        with_cell(7, "sex", "x"),
+        with_cell(1, "sex", "x"),
         {"data": {"facets": ("sex",)}},
         r"facet sex, group 'x': no row in the test split, .* \(\d train, \d validation, 0 test\); bring more",
     ),
