@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,13 +12,27 @@ from pathlib import Path
 import pytest
 import yaml
 
+import templates
 from test_deploy import Desk, desk  # noqa: F401, the fixture that `prepared` takes
 
 ENVIRONMENTS = ("dev", "staging", "prod")
 # What runners and their own tools do, in the order in which it is looked for.
-OF_THE_RUNNER = ("cd ", "python -m pip install", "python3 -m pip install", "printf %s", "gh pr comment")
+OF_THE_RUNNER = (
+    "cd ",
+    "python -m pip install",
+    "python3 -m pip install",
+    "printf %s",
+    "gh pr comment",
+    "cat plan.md",
+)
 # What a runner, or CodeBuild, has in its environment.
-RUNNER = {"PROJECT": ".", "GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_WORKSPACE": "elsewhere"}
+RUNNER = {
+    "PROJECT": ".",
+    "FOLDER": ".",
+    "BRANCH": "main",
+    "GITHUB_STEP_SUMMARY": "summary.md",
+    "GITHUB_WORKSPACE": "elsewhere",
+}
 
 
 def github_commands(project: Path) -> Iterator[str]:
@@ -36,10 +51,12 @@ def gitlab_commands(project: Path) -> Iterator[str]:
 
 
 def codebuild_commands(project: Path) -> Iterator[str]:
-    template = (project / "infra" / "codepipeline.yaml").read_text()
-    for line in re.findall(r"^ +- (.*(?:make |ml_pipeline ).*)$", template, re.MULTILINE):
-        for environment in ENVIRONMENTS if "$ENVIRONMENT" in line else ("",):
-            yield line.replace('"$ENVIRONMENT"', environment)
+    template = templates.load(project / "infra" / "codepipeline.yaml")
+    for build in templates.resources(template, "AWS::CodeBuild::Project").values():
+        phases = yaml.safe_load(build["Source"]["BuildSpec"])["phases"].values()
+        for line in (command for phase in phases for command in phase["commands"]):
+            for environment in ENVIRONMENTS if "$ENVIRONMENT" in line else ("",):
+                yield line.replace('"$ENVIRONMENT"', environment)
 
 
 PROVIDERS: dict[str, Callable[[Path], Iterator[str]]] = {
@@ -96,18 +113,30 @@ def test_every_provider_lints_tests_runs_plans_and_deploys(commands):
         assert any(re.match("make lock .*--upgrade-package sagemaker ", command) for command in found), (
             provider
         )
+        assert any(re.search("ml_pipeline metrics latest --against ", command) for command in found), provider
         for environment in ENVIRONMENTS:
             assert f".venv/bin/python -m ml_pipeline deploy --env {environment} --ci" in found, provider
 
 
 def test_the_make_targets_that_workflows_name_exist(commands, prepared):
     everything = {command for found in commands.values() for command in found}
-    for command in (each for each in everything if each.startswith("git ")):
-        assert run(prepared, command).returncode == 0, command
-    for command in (each.partition(" || ")[0] for each in everything if each.startswith("make ")):
+    for command in (each.partition(" || ")[0] for each in everything if re.match("make (?!-C)", each)):
         done = run(prepared, f"{command} --dry-run")
         assert done.returncode == 0, f"{command}: {done.stderr}"
     assert run(prepared, "make absent --dry-run").returncode != 0
+
+
+def test_what_a_provider_checks_out_to_compare_with_is_a_project_that_runs(commands, prepared):
+    for command in ("git branch -M main", "git remote add origin ."):
+        assert run(prepared, command).returncode == 0, command
+    for provider in ("gitlab", "codepipeline"):  # GitHub has an action for it
+        (checkout,) = (each for each in commands[provider] if each.startswith("git "))
+        (runs,) = (each for each in commands[provider] if each.startswith("make -C "))
+        for command in (checkout.partition(" || ")[0], runs.partition(" || ")[0] + " --dry-run"):
+            done = run(prepared, command)
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+        assert "-m ml_pipeline run" in done.stdout
+        assert run(prepared, "git worktree remove --force base").returncode == 0
 
 
 def test_every_command_of_a_workflow_does_its_work(commands, prepared):
@@ -119,12 +148,18 @@ def test_every_command_of_a_workflow_does_its_work(commands, prepared):
         if not each.startswith(("make ", "git "))
     }
     assert run(prepared, ".venv/bin/python -m ml_pipeline run --set ApprovalStatus=Rejected").returncode == 0
+    measured = (prepared.project / "runs" / "latest").resolve()
+    for place in ("base", "elsewhere/base"):
+        shutil.copytree(measured, prepared.project / place / "runs" / "latest")
     for command in sorted(own, key=lambda each: " deploy " in each):  # a plan of what is there tells nothing
         done = run(prepared, command)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if "--against" in command and ">>" not in command:
+            assert "| metric (test) | value | interval | before | change |" in done.stdout, command
     assert (prepared.project / "plan.md").read_text().startswith("### Plan for `demo-dev`: changes")
     summary = (prepared.project / "summary.md").read_text()
     assert "### Run " in summary and "| auc |" in summary
+    assert "| metric (test) | value | interval | before | change |" in summary
     assert prepared.stacks()["demo-dev-triggers"] == "CREATE_COMPLETE"
     pipeline = prepared.client("sagemaker").describe_pipeline(PipelineName="demo-dev-train")
     assert pipeline["PipelineStatus"] == "Active"

@@ -22,9 +22,9 @@ from botocore.exceptions import ClientError
 
 from conftest import IMAGE, ROLE
 from local_api import BUCKET, Local
-from local_aws import faults, jobs
+from local_aws import faults, jobs, transfer
 from local_aws.joblog import Metrics
-from local_aws.transfer import Checkpoints, name_below
+from local_aws.transfer import Checkpoints, TransferError, name_below
 
 pytest_plugins = ["in_process"]
 
@@ -288,6 +288,36 @@ def test_checkpoints_replaced_faster_than_they_go_up_are_in_s3_all_the_same(loca
     finally:
         over.set()
         job.join()
+
+
+def test_a_job_whose_checkpoints_cannot_be_told_fails_and_leaves_no_process(local, request_of, monkeypatch):
+    uri = f"s3://{BUCKET}/checkpoints/untold/"
+    name = local.create(request_of("waits", CheckpointConfig={"S3Uri": uri}))
+    pids = [int(word) for word in local.await_line(name, "pids ").split()[1:]]
+    monkeypatch.setattr(transfer, "LISTINGS", 0)
+    record = local.ended(name)
+    assert record["TrainingJobStatus"] == "Failed"
+    assert record["FailureReason"].startswith(f"ClientError: {uri}: in each of 0 listings of the checkpoint")
+    assert not any(map(alive, pids))
+
+
+def test_a_folder_that_loses_a_file_in_every_listing_is_given_up(local, tmp_path, monkeypatch):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "1").touch()
+    saved = Checkpoints(local.s3, tmp_path / "checkpoints", f"s3://{BUCKET}/checkpoints/gone/")
+    tries = []
+
+    def link(path: Path, _: Path) -> None:
+        tries.append(path)
+        raise FileNotFoundError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer.os, "link", link)
+        with pytest.raises(TransferError, match="in each of 1,000 listings of the checkpoint folder"):
+            saved.sync()
+    assert len(tries) == transfer.LISTINGS
+    saved.sync()
+    assert local.keys("checkpoints/gone/") == ["checkpoints/gone/1"]
 
 
 @pytest.mark.parametrize(("lost", "status"), [(1, "Completed"), (2, "Failed")])

@@ -10,6 +10,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 FORK = multiprocessing.get_context("forkserver")
 PRELOAD = "local_aws.preload"
@@ -82,6 +83,14 @@ class Container:
     def __init__(self, spec: Spec) -> None:
         self._process = FORK.Process(target=run, args=(spec,), name=spec.root.name)
         self._process.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing of it runs on, whatever its watcher died of."""
+        self.send(signal.SIGKILL)
+        self._process.join()
 
     def wait(self, seconds: float) -> int | None:
         """The exit code (negative: the signal that ended it), None when it still runs after `seconds`."""

@@ -239,8 +239,14 @@ def _begin_again(run: Run, log: JobLog, status: str, message: str) -> None:
 
 def _contain(run: Run, module: str, tick: Callable[[], list[str]], faults: tuple[str, ...]) -> End:
     """Runs one container to its end. tick: answers what it has just logged."""
-    box, cause, asked = container.Container(_spec(run, module)), "exit", 0.0
-    begun, limit = time.monotonic(), _seconds_left(run)
+    with container.Container(_spec(run, module)) as box:
+        return _watched(run, box, tick, faults)
+
+
+def _watched(
+    run: Run, box: container.Container, tick: Callable[[], list[str]], faults: tuple[str, ...]
+) -> End:
+    cause, asked, begun, limit = "exit", 0.0, time.monotonic(), _seconds_left(run)
     while (code := box.wait(TICK_SECONDS)) is None:
         lines, seconds = tick(), time.monotonic() - begun
         if cause == "exit":

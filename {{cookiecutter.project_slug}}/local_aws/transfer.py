@@ -14,6 +14,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 GZIP_LEVEL = 1
+LISTINGS = 1000  # of a checkpoint folder for one state of it; a few milliseconds each
 # One request costs half the CPU time of parts of 8 MiB, which the server must join.
 WHOLE = TransferConfig(multipart_threshold=512 << 20, multipart_chunksize=64 << 20)
 
@@ -128,9 +129,10 @@ class Checkpoints:
         """Every file with its version, and links in `held` to the new and changed ones.
 
         A job that writes checkpoints faster than they go up deletes those that were listed: the links keep
-        their content, and a listing in which a file was gone already is made again.
+        their content, and a listing in which a file was gone already is made again. TransferError for a job
+        that deletes a file in each of very many listings: no state of its folder can be told.
         """
-        while True:
+        for _ in range(LISTINGS):
             try:
                 statuses = {path: path.lstat() for path in self._folder.rglob("*")}
                 present = {path: _version(each) for path, each in statuses.items() if S_ISREG(each.st_mode)}
@@ -141,6 +143,10 @@ class Checkpoints:
             except FileNotFoundError:
                 continue
             return present, links
+        raise TransferError(
+            f"{self._uri}: in each of {LISTINGS:,} listings of the checkpoint folder the job had deleted a "
+            "file before it was read; checkpoints must be kept for longer than it takes to list them"
+        )
 
     def _key(self, path: Path) -> str:
         return self._uri + path.relative_to(self._folder).as_posix()

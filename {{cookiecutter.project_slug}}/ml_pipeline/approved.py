@@ -141,4 +141,4 @@ def _unusable(package: dict[str, Any], problem: str, settings: Settings) -> Pack
 
 
 def _where(settings: Settings) -> str:
-    return "" if settings.env == "local" else f" --env {settings.env}"
+    return "" if settings.env == "local" else f" {settings.options}"

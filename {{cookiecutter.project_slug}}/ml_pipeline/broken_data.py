@@ -38,7 +38,7 @@ def message(found: list[Violation], uri: str, version: int, settings: Settings) 
     told = "; ".join(f"column {each['feature_name']}: {each['description']}" for each in found[:TOLD])
     more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
     end = "" if told.endswith("?") and not more else "."
-    where = "" if settings.env == "local" else f" --env {settings.env}"
+    where = "" if settings.env == "local" else f" {settings.options}"
     return (
         f"{uri}: these data look broken beside those of the approved {settings.prefix} version {version}: "
         f"{told}{more}{end} Mend the data; or, if they are meant to be so from now on, reject that version "

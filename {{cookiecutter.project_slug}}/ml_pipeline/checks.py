@@ -166,14 +166,11 @@ def check_categories(
             or len(feature.categories) <= FEW_WORDS
         ):
             continue
-        texts = training[feature.name]
-        share = cells.numeric_share(texts)
+        texts, whole = training[feature.name], cells.values(raw.table[feature.name])
+        share = cells.numeric_share(whole)
         if share >= ALMOST_NUMERIC:
-            column = cells.values(
-                raw.table[feature.name]
-            )  # the spoilt cells may lie in any split, or in none
-            spoilt = [word for word in sorted(column.counts()) if not is_number(word)]
-            first = _first_row(column, spoilt)
+            spoilt = sorted(word for word in whole.counts() if not is_number(word))
+            first = _first_row(whole, spoilt)
             raise DataError(
                 f"{ingest.place(first, raw.sources)}, column {feature.name}: {share:.1%} of the cells are "
                 f"numbers, but not {_listed(spoilt)}; correct them, name them in missing, or the column in "

@@ -79,7 +79,7 @@ def taken(raw_data_uri: str, settings: Settings) -> str:
     for period in reversed(present(settings)):
         if is_complete(period, settings):
             return f"{folder(period, settings)}/"
-    command = "score --truth FILE" if settings.env == "local" else f"upload FILE --env {settings.env}"
+    command = "score --truth FILE" if settings.env == "local" else f"upload FILE {settings.options}"
     raise DataError(
         f"{raw_data_uri}: no complete period below it (raw/<YYYY-MM-DD>/ with _SUCCESS): "
         f"`python -m ml_pipeline {command}` makes one"
@@ -185,7 +185,5 @@ def _named(wanted: str, found: list[Period], now: datetime, settings: Settings) 
 
 
 def _remedy(period: str, settings: Settings) -> str:
-    command = (
-        "score --data FILE" if settings.env == "local" else f"upload FILE --env {settings.env} --to score"
-    )
+    command = "score --data FILE" if settings.env == "local" else f"upload FILE {settings.options} --to score"
     return f"`python -m ml_pipeline {command} --period {period}` brings its rows"

@@ -248,6 +248,11 @@ class Settings:
         return f"{self.env}-{self.suffix}" if self.suffix else self.env
 
     @property
+    def options(self) -> str:
+        """What a command is given to work on this environment."""
+        return f"--env {self.env}" + (f" --suffix {self.suffix}" if self.suffix else "")
+
+    @property
     def prefix(self) -> str:
         """`<slug>-<environment>`, which every AWS name begins with."""
         return f"{self.project.slug}-{self.environment}"

@@ -51,10 +51,15 @@ REFUSED = {
         {},
         "data.csv row 7, column age: .* too large for",
     ),
-    "mixed types": (
+    "mixed types in a test row": (
         with_cell(7, "age", "old"),
         {},
         r"data.csv row 7, column age: (99\.\d|100\.0)% of the cells are numbers, but not old; correct them",
+    ),
+    "mixed types in a training row": (
+        with_cell(1, "age", "old"),
+        {},
+        r"data.csv row 1, column age: 99\.\d% of the cells are numbers, but not old; correct them, name them",
     ),
     "no number in a column of numbers": (
         with_cell(7, "age", "old"),

@@ -1,4 +1,4 @@
-"""Costs, promotion, uploads and smoke recordings: what is computed, and how AWS is asked."""
+"""Costs, promotion and uploads: what is computed, and how AWS is asked."""
 
 import hashlib
 import io
@@ -14,10 +14,9 @@ from botocore.validate import ParamValidator
 from conftest import ACCOUNT, REGION
 
 from ml_pipeline import executions, results, secrets, storage
-from ml_pipeline.cloud import costs, image_copy, joblogs, operate, promote, recording, upload
+from ml_pipeline.cloud import costs, image_copy, joblogs, operate, promote, upload
 from ml_pipeline.cloud.costs import Expectation, Usage
 from ml_pipeline.cloud.image_copy import Repository
-from ml_pipeline.cloud.recording import Difference, Recording
 from ml_pipeline.errors import InputError
 
 PRICES = {"ml.m5.large": 0.36, "ml.m5.xlarge": 0.72}
@@ -373,35 +372,3 @@ def test_a_layer_that_was_read_with_other_bytes_is_not_passed_on(tmp_path):
         image_copy._download(url, io.BytesIO(), "sha256:other")
     with pytest.raises(image_copy.CopyFailed, match=r"layer sha256:other cannot be read: .*absent"):
         image_copy._download((tmp_path / "absent").as_uri(), io.BytesIO(), "sha256:other")
-
-
-def recorded(**answer: object) -> Recording:
-    return Recording(
-        "Succeeded", None, {"Train: DescribeTrainingJob": recording.fields([answer])}, {"Train": 1.0}
-    )
-
-
-def test_recordings_of_the_same_answers_do_not_differ_whatever_the_times():
-    times = ({"CreationTime": datetime(year, 1, 1, tzinfo=UTC), "N": year} for year in (2026, 2027))
-    first, second = (recorded(**answer) for answer in times)
-    assert recording.differences(first, second) == []
-
-
-def test_a_field_that_is_missing_is_a_difference_and_so_is_another_status():
-    cloud = recorded(
-        TrainingJobStatus="Completed", Spot={"Saved": 1}, Log=[{"Status": "Starting"}, {"Status": "Ended"}]
-    )
-    local = recorded(TrainingJobStatus="Failed", Spot={}, Log=[{"Status": "Starting"}])
-    where = "Train: DescribeTrainingJob"
-    assert recording.differences(cloud, local) == [
-        Difference(where, "Log[].Status", "Ended, Starting", "Starting"),
-        Difference(where, "Spot.Saved", "number", None),
-        Difference(where, "TrainingJobStatus", "Completed", "Failed"),
-    ]
-
-
-def test_an_answer_that_one_of_them_never_gave_is_a_difference():
-    silent = Recording("Failed", None, {}, {})
-    assert recording.differences(recorded(A=1), silent) == [
-        Difference("Train: DescribeTrainingJob", "", "answered", None)
-    ]

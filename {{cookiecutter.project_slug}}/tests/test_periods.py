@@ -1,6 +1,7 @@
 """Which raw data an execution takes that was given none."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import boto3
 import pytest
@@ -41,15 +42,18 @@ def test_any_other_place_is_taken_as_it_is(bucket, settings):
 
 
 def test_without_a_complete_period_the_command_that_makes_one_is_named(bucket, settings):
-    dev = replace(settings(), env="dev")
+    dev = replace(settings(), env="dev", suffix="ana")
     boto3.client("s3").create_bucket(
         Bucket=dev.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
     put(dev.bucket, "2026-10-03/a.csv")
-    with pytest.raises(
-        DataError, match=r"no complete period .* `python -m ml_pipeline upload FILE --env dev"
-    ):
+    command = r"`python -m ml_pipeline upload FILE --env dev --suffix ana"
+    with pytest.raises(DataError, match=rf"no complete period .* {command}` makes one"):
         periods.taken(f"s3://{dev.bucket}/raw/", dev)
+    with pytest.raises(
+        DataError, match=rf"nothing there to score; {command} --to score --period 2026-10-03`"
+    ):
+        periods.to_score("2026-10-03", datetime(2026, 10, 4, tzinfo=UTC), dev)
 
 
 @pytest.mark.parametrize("text", ["20260105", "2026-W02-1", "2026-1-5", "2026-02-30", "05.01.2026", ""])

@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from ml_pipeline import schedule
-from ml_pipeline.cloud import preflight
+from ml_pipeline.cloud import infrastructure, preflight
 from ml_pipeline.errors import InputError
 
 
@@ -108,12 +108,46 @@ def test_a_role_that_does_not_exist_is_refused(bucket, settings):
 
 
 @pytest.mark.parametrize("pipeline", ["train", "score"])
-def test_a_schedule_whose_moment_is_over_is_refused_with_its_zone(settings, pipeline):
+def test_a_schedule_whose_moment_is_over_is_refused_with_its_zone(bucket, settings, pipeline):
     wanted = settings(schedule={pipeline: "at(2020-01-31T06:00:00)", "timezone": "Europe/London"})
     told = rf"^{pipeline} must be .* got 'at\(2020-01-31T06:00:00\)' in Europe/London: .* \(settings.toml, "
     with pytest.raises(InputError, match=told):
         preflight.schedules(wanted)
     preflight.schedules(dataclasses.replace(wanted, suffix="ana"))  # whose schedules are off
+
+
+TRIGGERS = """
+Parameters:
+  TrainSchedule: {Type: String}
+  ScoreSchedule: {Type: String}
+  ScheduleTimezone: {Type: String}
+  FlexibleMinutes: {Type: Number}
+  SchedulesState: {Type: String}
+Resources:
+  Queue: {Type: AWS::SQS::Queue}
+"""
+
+
+def test_a_schedule_that_has_done_its_work_does_not_keep_later_deployments_away(bucket, settings):
+    once = {"train": "at(2020-01-31T06:00:00)", "timezone": "Europe/London", "flexible_minutes": 5}
+    wanted = settings(schedule=once)
+    values = {
+        **infrastructure.schedule_parameters("train", wanted),
+        **infrastructure.schedule_parameters("score", wanted),
+    }
+    with pytest.raises(InputError, match="train must be a moment still to come"):
+        preflight.schedules(wanted)
+    boto3.client("cloudformation").create_stack(
+        StackName=infrastructure.name(infrastructure.TRIGGERS, wanted),
+        TemplateBody=TRIGGERS,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+    )
+    preflight.schedules(wanted)
+    # What would have the schedule itself updated, or made anew, is refused as before.
+    changes = [("train", "at(2020-02-01T06:00:00)"), ("timezone", "UTC"), ("flexible_minutes", 6)]
+    for name, value in changes:
+        with pytest.raises(InputError, match="train must be a moment still to come"):
+            preflight.schedules(settings(schedule={**once, name: value}))
 
 
 def test_a_schedule_is_past_in_its_own_time_zone():

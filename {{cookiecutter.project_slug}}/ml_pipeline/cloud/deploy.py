@@ -53,7 +53,7 @@ def _names_are_free(settings: Settings) -> None:
     if left:
         raise InputError(
             f"{'; '.join(left)}: an earlier foundation has left that, and its names are taken until "
-            f"`python -m ml_pipeline destroy {infrastructure.options(settings)} --all` deletes it for good; "
+            f"`python -m ml_pipeline destroy {settings.options} --all` deletes it for good; "
             "nothing was done"
         )
 

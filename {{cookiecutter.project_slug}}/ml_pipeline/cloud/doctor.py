@@ -63,7 +63,7 @@ def stack_states(settings: Settings) -> str:
     names = [infrastructure.name(kind, settings) for kind in infrastructure.kinds(settings)]
     absent = [name for name in names if stacks.state(name) != stacks.READY]
     if absent:
-        deploy = f"python -m ml_pipeline deploy {infrastructure.options(settings)}"
+        deploy = f"python -m ml_pipeline deploy {settings.options}"
         raise Remedy(f"{', '.join(absent)} not deployed: {deploy}")
     return ", ".join(names)
 
@@ -91,7 +91,7 @@ def _seen(left_out: list[str]) -> None:
 
 def pipelines(settings: Settings) -> str:
     names = [f"{settings.prefix}-{pipeline}" for pipeline in PIPELINES]
-    remedy = f"python -m ml_pipeline upsert {infrastructure.options(settings)}"
+    remedy = f"python -m ml_pipeline upsert {settings.options}"
     client = boto3.client("sagemaker")
     absent = [name for name in names if upsert.described(client, name) is None]
     if absent:

@@ -87,7 +87,7 @@ def outputs(kind: str, settings: Settings) -> dict[str, str]:
     """Outputs of a stack that must be there. Raises InputError for one that is missing or unexpected."""
     wanted = {NETWORK: NETWORK_OUTPUTS, FOUNDATION: FOUNDATION_OUTPUTS}[kind]
     stack_name = name(kind, settings)
-    remedy = f"a person deploys it with `python -m ml_pipeline deploy {options(settings)}`"
+    remedy = f"a person deploys it with `python -m ml_pipeline deploy {settings.options}`"
     if stacks.state(stack_name) != stacks.READY:
         raise InputError(f"stack {stack_name} does not exist: {remedy}")
     found = stacks.outputs(stack_name)
@@ -101,10 +101,6 @@ def outputs(kind: str, settings: Settings) -> dict[str, str]:
                 f"stack {stack_name} has output {output} = {found[output]}, settings say {value}: {remedy}"
             )
     return found
-
-
-def options(settings: Settings) -> str:
-    return f"--env {settings.env}" + (f" --suffix {settings.suffix}" if settings.suffix else "")
 
 
 def with_outputs(settings: Settings) -> Settings:
@@ -129,10 +125,17 @@ def _own(settings: Settings) -> dict[str, str]:
         "TuningJobPrefix": f"{settings.project.slug[:13]}-{settings.env[0]}",
         "VpcOnly": str(settings.network.vpc_only).lower(),
         "SecretArns": ",".join(settings.secrets.values()),
-        "TrainSchedule": settings.schedule.train,
-        "ScoreSchedule": settings.schedule.score,
+        **schedule_parameters("train", settings),
+        **schedule_parameters("score", settings),
+        "NotificationEmail": settings.triggers.email,
+    }
+
+
+def schedule_parameters(pipeline: str, settings: Settings) -> dict[str, str]:
+    """Parameters of the triggers stack that the pipeline's schedule is made of."""
+    return {
+        f"{pipeline.capitalize()}Schedule": getattr(settings.schedule, pipeline),
         "ScheduleTimezone": settings.schedule.timezone,
         "FlexibleMinutes": str(settings.schedule.flexible_minutes),
         "SchedulesState": "DISABLED" if settings.suffix else "ENABLED",
-        "NotificationEmail": settings.triggers.email,
     }

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 
 from ml_pipeline import executions, graph, periods, results, runs, scored, summary
-from ml_pipeline.cloud import costs, infrastructure
+from ml_pipeline.cloud import costs
 from ml_pipeline.display import ENDED, line
 from ml_pipeline.errors import InputError
 from ml_pipeline.parameters import pipeline_of
@@ -99,7 +99,7 @@ def fetch(arn: str, settings: Settings) -> int:
 def _options(arn: str, settings: Settings) -> str:
     """Options of a command that names this execution."""
     which = " --pipeline score" if pipeline_of(arn) == "score" else ""
-    return f"{infrastructure.options(settings)}{which}"
+    return f"{settings.options}{which}"
 
 
 def _show(arn: str, settings: Settings) -> None:

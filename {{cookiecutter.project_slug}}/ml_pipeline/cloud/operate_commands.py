@@ -36,13 +36,13 @@ def upload(chosen: Namespace) -> int:
     period = periods.checked(chosen.period or f"{datetime.now(UTC):%Y-%m-%d}")
     paths = _checked_files(chosen.file, chosen.to, wanted)
     settings = access.connect(wanted)
-    from ml_pipeline.cloud import infrastructure, upload
+    from ml_pipeline.cloud import upload
 
     place = upload.upload(paths, chosen.to, period, chosen.replace, settings)
     told = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files of {chosen.file}"
     print(f"{told} -> {place}, complete")
     if chosen.to == "score" and upload.is_scored(period, settings):
-        again = f"start {infrastructure.options(settings)} --pipeline score --set Period={period}"
+        again = f"start {settings.options} --pipeline score --set Period={period}"
         print(f"it was scored before; to score it again: {summary.COMMAND} {again}")
     return 0
 

@@ -9,7 +9,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from ml_pipeline import schedule
-from ml_pipeline.cloud import infrastructure
+from ml_pipeline.cloud import infrastructure, stacks
 from ml_pipeline.errors import InputError
 from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import FILE, Settings
@@ -57,15 +57,25 @@ def checkout() -> None:
 
 
 def schedules(settings: Settings) -> None:
-    """Raises InputError for a schedule whose only moment is over. Those of a private copy are off anyway."""
+    """Raises InputError for a schedule whose only moment is over. Those of a private copy are off anyway.
+
+    One that is deployed as it is wanted has done its work: CloudFormation does not touch it again.
+    """
     now = datetime.now(UTC)
     for pipeline in () if settings.suffix else PIPELINES:
         expression, zone = getattr(settings.schedule, pipeline), settings.schedule.timezone
-        if schedule.is_past(expression, zone, now):
+        if schedule.is_past(expression, zone, now) and not _is_deployed(pipeline, settings):
             raise InputError(
                 f"{pipeline} must be a moment still to come, got {expression!r} in {zone}: name a later one, "
                 f'or "" for no schedule ({FILE}, [schedule]); nothing was done'
             )
+
+
+def _is_deployed(pipeline: str, settings: Settings) -> bool:
+    """Whether the triggers stack has the pipeline's schedule with the values that it is to have."""
+    wanted = infrastructure.schedule_parameters(pipeline, settings)
+    found = stacks.parameters(infrastructure.name(infrastructure.TRIGGERS, settings))
+    return all(found.get(name) == value for name, value in wanted.items())
 
 
 def image(settings: Settings) -> str:
@@ -73,7 +83,7 @@ def image(settings: Settings) -> str:
     if not has_image(settings):
         raise InputError(
             f"ECR has no image {settings.image_uri}: `python -m ml_pipeline image "
-            f"{infrastructure.options(settings)}` builds and pushes it"
+            f"{settings.options}` builds and pushes it"
         )
     return settings.image_uri
 

@@ -26,6 +26,7 @@ SUFFIX = "try"  # as long as `-staging` allows, so that no slug is too long for 
 SMALLEST = "ml.m5.large"  # the smallest that training, tuning, processing and transform jobs all take
 ROUNDS, TRIALS, SAMPLES = 20, 2, 20
 LOCAL_SECONDS = 600
+SUCCEEDED, ABSENT = "Succeeded", "not executed"
 # What the local execution is told of the one in the cloud, beside settings.toml.
 SHARED = ("env", "suffix", "subnets", "security_groups", "kms_key_arn")
 
@@ -45,7 +46,7 @@ class Smoked:
 
 
 def smoke(settings: Settings) -> int:
-    """Runs both pipelines, writes smoke-<time>.json and .md: 1 when an execution in the cloud failed."""
+    """Runs both pipelines, writes smoke-<time>.json and .md: 1 when an execution failed, there or here."""
     data = source.local_file(settings.data.file)
     deploy.deploy(small(settings), settings.account, ci=False)
     settings = small(infrastructure.with_outputs(upsert.resolved(settings, settings.account)))
@@ -58,20 +59,24 @@ def smoke(settings: Settings) -> int:
         Smoked(name, found, local[name], _price(bill, settings))
         for (name, found), bill in zip(recorded.items(), bills, strict=True)
     ]
-    paths = _written(smoked, settings)
-    for each in smoked:
-        found = each.differences
+    _tell(smoked, _written(smoked, settings))
+    if smoked[-1].cloud.status != SUCCEEDED:
         print(
-            f"{each.pipeline}: {each.cloud.status}, {each.cost}, {len(found)} differences from the local AWS"
-        )
-    print(f"written: {', '.join(map(str, paths))} (attach them to an issue of the template)", flush=True)
-    if smoked[-1].cloud.status != "Succeeded":
-        print(
-            f"{settings.prefix} stays for you to look at: `{COMMAND} destroy "
-            f"{infrastructure.options(settings)} --all` deletes it"
+            f"{settings.prefix} stays for you to look at: `{COMMAND} destroy {settings.options} --all` "
+            "deletes it"
         )
         return 1
-    return destroy.destroy(settings, settings.account, everything=True, yes=True)
+    destroyed = destroy.destroy(settings, settings.account, everything=True, yes=True)
+    return destroyed or int(any(each.local.status != SUCCEEDED for each in smoked))
+
+
+def _tell(smoked: list[Smoked], paths: list[Path]) -> None:
+    for each in smoked:
+        count = len(each.differences)
+        print(f"{each.pipeline}: {each.cloud.status}, {each.cost}, {count} differences from the local AWS")
+        if each.local.status != SUCCEEDED:
+            print(f"{each.pipeline} on the local AWS: {_ended(each.local)}")
+    print(f"written: {', '.join(map(str, paths))} (attach them to an issue of the template)", flush=True)
 
 
 def _price(bill: list[costs.Usage], settings: Settings) -> str:
@@ -117,7 +122,7 @@ def executed(settings: Settings, data: Path) -> dict[str, str]:
     for each in upsert.upsert(settings, PIPELINES):
         pipeline = each.name.removeprefix(f"{settings.prefix}-")
         found[pipeline] = _executed(each, values[pipeline], settings)
-        if executions.status(found[pipeline]) != "Succeeded":
+        if executions.status(found[pipeline]) != SUCCEEDED:
             break
     return found
 
@@ -136,14 +141,32 @@ def _executed(pipeline: upsert.Upserted, values: dict[str, str], settings: Setti
 
 
 def _local(settings: Settings) -> dict[str, Recording]:
-    """Recordings by pipeline of the same on a local AWS, in a process from which no request leaves."""
+    """Recordings by pipeline of the same on a local AWS, in a process from which no request leaves.
+
+    That of a pipeline which was not executed holds no answer, but the reason.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "recordings.json")
         same = {name: getattr(settings, name) for name in SHARED}
-        command = [sys.executable, "-m", "ml_pipeline.cloud.smoke_local", str(path), json.dumps(same)]
-        subprocess.run(command, cwd=PROJECT, check=True, timeout=LOCAL_SECONDS, stdout=subprocess.DEVNULL)
-        found = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Recording(**recording) for name, recording in found.items()}
+        reason = _run([sys.executable, "-m", "ml_pipeline.cloud.smoke_local", str(path), json.dumps(same)])
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    ran = {name: Recording(**recording) for name, recording in found.items()}
+    failed = [f"{name} has {each.status}" for name, each in ran.items() if each.status != SUCCEEDED]
+    absent = Recording(ABSENT, reason or ", ".join(failed), {}, {})
+    return dict.fromkeys(PIPELINES, absent) | ran
+
+
+def _run(command: list[str]) -> str:
+    """Why the command came to no end; empty when it did. What it prints to standard error is passed on."""
+    try:
+        done = subprocess.run(
+            command, cwd=PROJECT, timeout=LOCAL_SECONDS, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+    except subprocess.TimeoutExpired:
+        return f"it took more than {LOCAL_SECONDS} s"
+    text = done.stderr.decode(errors="replace").rstrip()
+    print(text, end="\n" if text else "", file=sys.stderr)
+    return (text.splitlines() or [f"exit code {done.returncode}"])[-1] if done.returncode else ""
 
 
 def _written(smoked: list[Smoked], settings: Settings) -> list[Path]:
@@ -170,12 +193,17 @@ def page(smoked: list[Smoked], title: str) -> str:
     """The differences and times, in Markdown."""
     lines = [f"# Smoke test, {title}", ""]
     for each in smoked:
-        reason = f": {each.cloud.failure_reason}" if each.cloud.failure_reason else ""
-        lines += [f"## {each.pipeline}", "", f"In the cloud: {each.cloud.status}{reason}; {each.cost}.", ""]
+        lines += [f"## {each.pipeline}", "", f"In the cloud: {_ended(each.cloud)}; {each.cost}."]
+        lines += [f"On the local AWS: {_ended(each.local)}.", ""]
         found = each.differences
         lines += ["The answers of both are the same, but for times."] if not found else _differences(found)
         lines += ["", *_times(each), ""]
     return "\n".join(lines)
+
+
+def _ended(recording: Recording) -> str:
+    reason = recording.failure_reason
+    return f"{recording.status}: {reason.rstrip('.')}" if reason else recording.status
 
 
 def _differences(found: list[Difference]) -> list[str]:

@@ -119,6 +119,14 @@ def outputs(name: str) -> dict[str, str]:
     return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
 
 
+def parameters(name: str) -> dict[str, str]:
+    """Values of the Parameters that the stack was deployed with; none of a stack that never was."""
+    found = _described(name)
+    if found is None or found["StackStatus"] == "REVIEW_IN_PROGRESS":
+        return {}
+    return {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
+
+
 def change_set(stack: Stack) -> ChangeSet:
     """The changes that would make the stack what it is to be: `execute` or `discard` them."""
     client = boto3.client("cloudformation")

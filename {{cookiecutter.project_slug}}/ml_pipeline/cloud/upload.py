@@ -8,7 +8,6 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from ml_pipeline import approved, delivery, periods, storage
-from ml_pipeline.cloud import infrastructure
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 
@@ -59,7 +58,7 @@ def _present(folder: str, settings: Settings) -> list[str]:
             raise
         raise InputError(
             f"there is no bucket {settings.bucket}: `python -m ml_pipeline deploy "
-            f"{infrastructure.options(settings)}` makes it; nothing was uploaded"
+            f"{settings.options}` makes it; nothing was uploaded"
         ) from None
 
 
