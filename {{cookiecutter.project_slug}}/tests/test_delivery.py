@@ -115,6 +115,14 @@ def test_labels_that_monitor_would_refuse_are_not_uploaded(bucket, tmp_path, set
     assert storage.list_uris(f"s3://{bucket}/truth/") == []
 
 
+def test_rows_that_the_approved_model_could_not_score_are_not_uploaded(bucket, tmp_path, settings):
+    rows, chosen = written(tmp_path, "rows.csv", "id,age\nA1,30\n"), settings(data=DATA)
+    register(chosen)
+    with pytest.raises(DataError, match=r"rows.csv: no column plan"):
+        upload.upload([rows], "score", "2027-01-01", False, chosen)
+    assert storage.list_uris(f"s3://{bucket}/score/") == []
+
+
 @pytest.mark.parametrize("name", ["header.csv", "header.parquet"])
 def test_files_without_a_row_are_refused_unless_another_has_one(tmp_path, settings, name):
     path = tmp_path / name

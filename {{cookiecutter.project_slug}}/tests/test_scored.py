@@ -136,9 +136,10 @@ def test_new_categories_are_named_with_their_rows(made):
     first = [{"value": "moon", "rows": 301}, {"value": "a\nb", "rows": 1}]
     region = column("region", True) | {"new": {"distinct": 5, "first": first}}
     calm = column("plan", False) | {"new": {"distinct": 1, "first": first[1:]}}
-    told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", features=[region, calm])))
+    known = column("age", True) | {"new": {"distinct": 0, "first": []}}
+    told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", features=[region, calm, known])))
     assert told[2:] == [
-        "  features have moved: region",
+        "  features have moved: region, age",
         "  new categories: region moon (301 rows), a b (1 row) and 3 more",
     ]
 

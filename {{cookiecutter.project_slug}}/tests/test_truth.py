@@ -272,6 +272,23 @@ def test_bias_of_labels_is_that_of_the_bias_step(world: Callable[..., World]) ->
                 assert each["value"] == pytest.approx(table[each["name"]][1](sample)), each["name"]
 
 
+def test_bounds_that_settings_fix_replace_the_calibrated_ones_of_quality_and_bias(
+    world: Callable[..., World],
+) -> None:
+    made, rows = world(monitor={"thresholds": {"auc": 0.999, "DPL": 0.01, "AD": 0.9}}), applicants(900, 12)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows})
+    found = made.drift(PERIOD)
+    quality = found["quality"]["metrics"]
+    assert quality["auc"]["bound"] == 0.999 and quality["accuracy"]["bound"] < quality["accuracy"]["value"]
+    women = [entry["metrics"] for entry in found["bias"] if entry["group"] == "female"]
+    bias = {name: each for metrics in women for name, each in metrics.items()}
+    assert [bias["DPL"][side] for side in ("low", "high")] == [-0.01, 0.01]
+    assert 0.01 < bias["DPL"]["value"] < bias["DPL"]["baseline"]  # fairer than before, and not enough
+    assert [bias["AD"][side] for side in ("low", "high")] == [-0.9, 0.9]
+    assert sent()["QualityDrop"] == 1.0 and sent()["BiasDrift"] == 2.0  # of men it is the opposite
+
+
 def test_bias_that_becomes_worse_rings_alone(world: Callable[..., World]) -> None:
     made, rows = world(), applicants(3000, 7)
     poor = rows["income"] < rows["income"].median()
