@@ -15,8 +15,9 @@ demo: .venv/ready    ## generates the default project into a temporary folder an
 		PATH="$$PATH:$(CURDIR)/.venv/bin" $(MAKE) --no-print-directory --directory "$$project" run && \
 		echo "The results lie in $$project/runs/latest"
 
-test: lint           ## lint and all tests, two files at a time; make test ARGS="-k hooks" for some
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+BROWSER := --ignore tests/browser
+test: lint           ## lint and all tests but the browser's, two files at a time; make test ARGS="-k hooks" for some
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(BROWSER) $(ARGS)
 
 browser-test: .venv/ready   ## the report in a real browser; needs Chromium (Debian: apt-get install chromium)
 	$(PYTHON) -m pytest tests/browser $(ARGS)

@@ -25,6 +25,29 @@ SLUG = "demo"
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/{SLUG}-local:1"
 ROLE = f"arn:aws:iam::123456789012:role/{SLUG}-local-execution"
 END_SECONDS = 30
+# A generated project's modules are compiled by the first of its processes, not by each of the hundreds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# These files take a minute or more: they begin first, so that at the end no core waits for one.
+LONGEST = (
+    "test_loop",
+    "test_run",
+    "test_generation",
+    "test_score",
+    "test_report",
+    "test_operate",
+    "test_deploy",
+    "test_drift_alarms",
+    "test_infra",
+    "test_jobs",
+    "test_resilience",
+    "test_transform",
+    "test_least_privilege",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @dataclass

@@ -54,12 +54,12 @@ SETTINGS = (
 )
 # Train reads a secret, as a step of somebody's own might.
 SECRET_IS_READ = (
-    r"^    plan = training_plan\(best, settings\)$",
-    '    secrets.secret("token", settings)\n    plan = training_plan(best, settings)',
+    r"^    plan = boosting.training_plan\(best, settings\)$",
+    '    secrets.secret("token", settings)\n    plan = boosting.training_plan(best, settings)',
 )
 IMPORTED = (
-    "^from ml_pipeline import checkpoints, encoded,",
-    "from ml_pipeline import checkpoints, encoded, secrets,",
+    "^from ml_pipeline import encoded, metrics,",
+    "from ml_pipeline import encoded, metrics, secrets,",
 )
 
 

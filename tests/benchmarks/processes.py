@@ -35,8 +35,9 @@ def measured(command: list[str], folder: Path) -> Cost:
     """What the command and all its descendants took. Raises RuntimeError with its output if it fails."""
     cost, over = Cost(), threading.Event()
     begun = time.perf_counter()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     watch = threading.Thread(target=_watch, args=(process.pid, cost, over))
     watch.start()

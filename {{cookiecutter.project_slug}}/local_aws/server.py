@@ -6,7 +6,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs
@@ -66,6 +66,8 @@ class Front:
     def __init__(self, api: SageMaker) -> None:
         self.api = api
         self.moto = DomainDispatcherApplication(create_backend_app)
+        # It lists moto's own folder at each request to find out who answers.
+        self.moto.get_backend_for_host = cache(self.moto.get_backend_for_host)
         self.layers = Layers(api)
         self.s3 = FileS3(self.moto, api.state.folder, api.account)
         self.builds = Builds(api)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from ml_pipeline import cells, ingest, layout, splits, storage
+from ml_pipeline import cells, hashing, ingest, layout, storage
 from ml_pipeline.dialect import DataError
 from ml_pipeline.features import Category, Feature, Number, RowError
 from ml_pipeline.layout import Unfit, Wanted
@@ -224,23 +224,8 @@ def id_hashes(columns: list[pa.Array]) -> np.ndarray:
     """uint64, shape (n,): of each row's texts, none of which is missing."""
     hashes = np.zeros(len(columns[0]), np.uint64)
     for texts in columns:
-        _add_hashes(hashes, texts)
+        hashing.stir(hashes, texts)
     return hashes
-
-
-def _add_hashes(hashes: np.ndarray, texts: pa.StringArray) -> None:
-    """Stirs the texts of a column into their rows' hashes, all of one length at a time, by 8 bytes."""
-    _, offsets, content = texts.buffers()
-    starts = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    lengths, letters = np.diff(starts), np.frombuffer(content, np.uint8)
-    for length in np.unique(lengths).tolist():
-        rows = np.flatnonzero(lengths == length)
-        padded = np.zeros((len(rows), 8 * -(-length // 8)), np.uint8)
-        padded[:, :length] = letters[starts[rows][:, None] + np.arange(length)]
-        mixed = splits.scrambled(hashes[rows] + np.uint64(length))
-        for word in padded.view(np.uint64).T:
-            mixed = splits.scrambled(mixed ^ word)
-        hashes[rows] = mixed
 
 
 def _ids(path: Path, columns: int) -> Iterator[pa.RecordBatch]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml_pipeline import hashing
 from ml_pipeline.features import Column, RowError, Texts, canonical_text, is_number, parse_numbers
 
 Kind = Literal["number", "category"]
@@ -94,13 +94,9 @@ def distinct_count(column: pa.ChunkedArray) -> int:
         return int(len(numbers) > 0) + int(np.count_nonzero(numbers[1:] != numbers[:-1]))
     if pa.types.is_dictionary(column.type):
         return len(values(column).counts())
-    hashes = [pd.util.hash_array(_objects(chunk), categorize=False) for chunk in column.chunks]
+    hashes = [hashing.of_texts(chunk.drop_null()) for chunk in column.chunks]
     ordered = np.sort(np.concatenate(hashes))
     return 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
-
-
-def _objects(texts: pa.Array) -> np.ndarray:
-    return texts.drop_null().to_numpy(zero_copy_only=False)
 
 
 def numeric_share(texts: Texts) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,11 @@ class Table:
     def sample(self, disadvantaged: tuple[str, ...]) -> Sample:
         group = self.columns[self.group].to_numpy() if self.group else None
         chosen = np.isin(self.facet.values, disadvantaged)
-        return Sample(self.outcomes.label, self.outcomes.predicted, chosen, group, self.columns.to_numpy())
+        return Sample(self.outcomes.label, self.outcomes.predicted, chosen, group, self._features)
+
+    @cached_property
+    def _features(self) -> np.ndarray:
+        return self.columns.to_numpy()
 
 
 def outcomes(predictions: pd.DataFrame, data: Data, label_threshold: float | str) -> Outcomes:

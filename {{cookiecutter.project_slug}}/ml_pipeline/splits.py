@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ml_pipeline import hashing, threads
 from ml_pipeline.settings import Split
 
 NAMES = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
+MISSING = "\0"  # a text that stands for a missing one
 
 
 class SplitError(ValueError):
@@ -43,10 +46,9 @@ def assign(table: pa.Table, target: str, split: Split) -> np.ndarray:
 
 def row_hashes(table: pa.Table, seed: int) -> np.ndarray:
     """uint64, shape (n,): equal for rows equal in all columns, whatever the columns' order."""
-    total = np.zeros(table.num_rows, np.uint64)
-    for name in table.column_names:
-        _addscrambled(total, table[name], _digest(f"{seed}/{name}"))
-    return scrambled(total)
+    names = table.column_names
+    first, second = threads.mapped(partial(_total, table, seed), (names[::2], names[1::2]))
+    return hashing.scrambled(first + second)
 
 
 def sizes(places: np.ndarray) -> dict[str, int]:
@@ -114,9 +116,7 @@ def _times(column: pa.ChunkedArray, name: str) -> np.ndarray:
 
 def _key_hashes(column: pa.ChunkedArray, split: Split) -> np.ndarray:
     _refuse_missing(column, split.key, "key")
-    hashes = np.zeros(len(column), np.uint64)
-    _addscrambled(hashes, column, _digest(f"{split.seed}/{split.key}"))
-    return hashes
+    return _total(pa.table({split.key: column}), split.seed, [split.key])
 
 
 def _refuse_missing(column: pa.ChunkedArray, name: str, setting: str) -> None:
@@ -127,43 +127,26 @@ def _refuse_missing(column: pa.ChunkedArray, name: str, setting: str) -> None:
         )
 
 
-def _addscrambled(total: np.ndarray, column: pa.ChunkedArray, salt: np.uint64) -> None:
-    """Adds the hash of each cell to its row's total."""
-    row, digests = 0, None
+def _total(table: pa.Table, seed: int, names: list[str]) -> np.ndarray:
+    """uint64, shape (n,): sum of the hashes of each row's cells in these columns."""
+    total = np.zeros(table.num_rows, np.uint64)
+    for name in names:
+        salt, row = hashing.of_texts(pa.array([f"{seed}/{name}"])), 0
+        for hashes in _cell_hashes(table[name]):
+            total[row : row + len(hashes)] += hashing.scrambled(hashes ^ salt)
+            row += len(hashes)
+    return total
+
+
+def _cell_hashes(column: pa.ChunkedArray) -> Iterator[np.ndarray]:
+    """uint64, shape (n,): of the cells of each chunk. All chunks of texts that recur have one dictionary."""
+    words = None
     for chunk in column.chunks:
-        if pa.types.is_dictionary(chunk.type):
-            if digests is None:  # all chunks have one dictionary
-                digests = _digests(chunk.dictionary)
-            hashes = digests[chunk.indices.fill_null(-1).to_numpy()]
-        elif pa.types.is_floating(chunk.type):
-            hashes = _number_hashes(chunk)
+        if pa.types.is_floating(chunk.type):
+            yield hashing.of_numbers(chunk.to_numpy(zero_copy_only=False))
+        elif pa.types.is_dictionary(chunk.type):
+            if words is None:
+                words = hashing.of_texts(pa.concat_arrays([chunk.dictionary, pa.array([MISSING])]))
+            yield words[chunk.indices.fill_null(-1).to_numpy()]
         else:
-            hashes = _digests(chunk)[:-1]
-        total[row : row + len(chunk)] += scrambled(hashes ^ salt)
-        row += len(chunk)
-
-
-def _number_hashes(numbers: pa.Array) -> np.ndarray:
-    """uint64, shape (n,): of the number's bits; 0.0 = -0.0, all missing alike."""
-    values = numbers.to_numpy(zero_copy_only=False) + 0.0
-    values[np.isnan(values)] = np.nan
-    return scrambled(values.view(np.uint64))
-
-
-def _digests(texts: pa.Array) -> np.ndarray:
-    """uint64, shape (n + 1,): of each text, and last of a missing one."""
-    cells = ("\0" if text is None else text for text in (*texts.to_pylist(), None))
-    joined = b"".join([hashlib.blake2b(cell.encode(), digest_size=8).digest() for cell in cells])
-    return np.frombuffer(joined, "<u8")
-
-
-def _digest(text: str) -> np.uint64:
-    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
-
-
-def scrambled(values: np.ndarray) -> np.ndarray:
-    """A bijection of uint64 that spreads every bit. Source: SplitMix64 (Steele, Lea, Flood 2014)."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+            yield hashing.of_texts(chunk.fill_null(MISSING))

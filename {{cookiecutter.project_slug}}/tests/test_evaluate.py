@@ -181,7 +181,7 @@ def test_multiclass_and_regression_are_evaluated_alike(run: Callable[..., Ran]) 
     assert document["threshold"] is None
     accuracy = (served["label"] == served["predicted_label"]).mean()
     assert document["test"]["accuracy"]["value"] == pytest.approx(accuracy)
-    assert accuracy > 0.7 > document["test"]["accuracy"]["trivial"]
+    assert accuracy > 0.6 > document["test"]["accuracy"]["trivial"]
 
 
 def test_regression_writes_label_and_prediction(run: Callable[..., Ran]) -> None:
@@ -198,7 +198,7 @@ def test_regression_writes_label_and_prediction(run: Callable[..., Ran]) -> None
 SPOILT: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "a row less": (
         lambda lines: lines[:-1],
-        r"but the test split and the model make 211 rows of 6: id, approved",
+        r"but the test split and the model make 216 rows of 6: id, approved",
     ),
     "another order": (lambda lines: [lines[1], lines[0], *lines[2:]], r"row 1 has id = "),
     "another label": (lambda lines: [swapped_label(lines[0]), *lines[1:]], r"row 1 has approved = "),
@@ -208,7 +208,7 @@ SPOILT: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     ),
     "a column less": (
         lambda lines: [line.rpartition(",")[0] for line in lines],
-        r"211 rows of 5 columns, but",
+        r"216 rows of 5 columns, but",
     ),
 }
 

@@ -21,8 +21,9 @@ import xgboost
 from sklearn.metrics import roc_auc_score
 
 from ml_pipeline import checkpoints, metrics, storage
+from ml_pipeline.boosting import Plan, Rows, cut, fit, training_plan
 from ml_pipeline.settings import Settings
-from ml_pipeline.steps.train import Plan, Rows, class_weights, cut, fit, packed, train, training_plan
+from ml_pipeline.steps.train import class_weights, packed, train
 
 EXECUTION = "abcdefghijkl"
 PROGRESS = re.compile(r"\[(\d+)\].*\tvalidation-auc:([-+0-9.eE]+)")  # as SageMaker's own patterns find it
@@ -48,7 +49,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from test_train import PLAN, rows
-from ml_pipeline.steps.train import fit
+from ml_pipeline.boosting import fit
 
 folder, moment = sys.argv[1:]
 

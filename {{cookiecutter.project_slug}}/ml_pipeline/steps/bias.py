@@ -14,6 +14,8 @@ from ml_pipeline.facets import Outcomes, Table
 from ml_pipeline.settings import Settings
 from ml_pipeline.steps import gate
 
+OUTCOMES = {"label", "predicted_label", "prediction"}  # columns of predictions.csv
+
 
 def bias(
     splits_uri: str,
@@ -29,9 +31,8 @@ def bias(
     """
     raw = storage.read_parquet(f"{splits_uri}/test.parquet")
     encoded = storage.read_parquet(f"{encoded_uri}/test.parquet").drop(columns="label")
-    predictions = pd.read_csv(
-        io.BytesIO(storage.read_bytes(predictions_uri)), dtype=str, keep_default_na=False
-    )
+    content = io.BytesIO(storage.read_bytes(predictions_uri))
+    predictions = pd.read_csv(content, dtype=str, keep_default_na=False, usecols=OUTCOMES.__contains__)
     found = facets.outcomes(predictions, settings.data, settings.bias.label_threshold)
     tables = tables_of(raw, encoded, found, settings)
     measured = {

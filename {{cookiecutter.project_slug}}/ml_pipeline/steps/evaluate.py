@@ -52,32 +52,31 @@ def evaluate(
     """
     folder = settings.uri(execution_id, "evaluate")
     model = load(model_uri)
-    uris = [f"{encoded_uri}/{name}.parquet" for name in SPLITS]
-    splits = dict(zip(SPLITS, threads.mapped(encoded.read, uris), strict=True))
-    raw = storage.read_parquet(f"{splits_uri}/test.parquet")
-    served = read_served(storage.read_bytes(predictions_uri), raw, model.spec, predictions_uri)
-    found = {
-        "train": _scored(model, drawn(splits["train"], settings)),
-        "validation": _scored(model, splits["validation"]),
-    }
-    found["test"] = of_served(served, splits["test"].label, model.spec.target)
-    with ThreadPoolExecutor(1) as beside:  # XGBoost explains rows while metrics are resampled
-        explaining = beside.submit(contributions, model, splits["test"].features, settings)
-        document = metrics_document(found, splits["train"].label, model, settings)
-        explained = explaining.result()
-    document["champion"] = champion(
-        raw, splits["train"].label, splits["test"].label, model.spec.target, settings
-    )
+    target = model.spec.target
+    with ThreadPoolExecutor(1) as beside:  # what holds one core is done beside something else that does
+        reading = beside.submit(read_test, f"{splits_uri}/test.parquet", predictions_uri, model.spec)
+        uris = [f"{encoded_uri}/{name}.parquet" for name in SPLITS]
+        train, validation, test = threads.mapped(encoded.read, uris)
+        found = {
+            "train": _scored(model, drawn(train, settings)),
+            "validation": _scored(model, validation),
+        }
+        raw, served = reading.result()
+        found["test"] = of_served(served, test.label, target)
+        explaining = beside.submit(contributions, model, test.features, settings)
+        describing = beside.submit(_write_model_quality, folder, found["test"], train.label, target, settings)
+        document = metrics_document(found, train.label, model, settings)
+        explained, spreads = explaining.result(), describing.result()
+    document["champion"] = champion(raw, train.label, test.label, target, settings)
     storage.write_json(f"{folder}/metrics.json", document)
-    columns = [*model.spec.ids, "label", *output_columns(model.spec.target)]
+    columns = [*model.spec.ids, "label", *output_columns(target)]
     storage.write_csv(f"{folder}/predictions.csv", served.select(columns))
     attributed = attributions(explained, model.spec.names, settings.split.seed)
     storage.write_json(f"{folder}/attributions.json", attributed)
     top, seed = attributed["ranking"][: explain.FEATURES], settings.split.seed
-    dependence = explain.partial_dependence(model, splits["test"].features, top, seed)
+    dependence = explain.partial_dependence(model, test.features, top, seed)
     storage.write_json(f"{folder}/partial_dependence.json", dependence)
-    spreads = _write_model_quality(folder, found["test"], splits["train"].label, model.spec.target, settings)
-    outputs = {name: served[name] for name in output_columns(model.spec.target)}
+    outputs = {name: served[name] for name in output_columns(target)}
     bounds = thresholds.of_outputs(outputs, np.abs(explained[:, :-1]), model.spec.names, spreads, settings)
     storage.write_json(f"{folder}/thresholds.json", bounds)
     return _result(folder, document, settings)
@@ -104,6 +103,12 @@ def output_columns(target: Target) -> list[str]:
         return ["prediction"]
     scores = [f"score_{name}" for name in target.classes] if target.problem == "multiclass" else ["score"]
     return ["predicted_label", *scores]
+
+
+def read_test(raw_uri: str, predictions_uri: str, spec: FeatureSpec) -> tuple[pd.DataFrame, pa.Table]:
+    """The test split as it was raw, and `read_served` of its predictions."""
+    raw = storage.read_parquet(raw_uri)
+    return raw, read_served(storage.read_bytes(predictions_uri), raw, spec, predictions_uri)
 
 
 def read_served(content: bytes, raw: pd.DataFrame, spec: FeatureSpec, uri: str) -> pa.Table:
@@ -160,7 +165,9 @@ def metrics_document(
     """metrics.json but for the champion."""
     target = model.spec.target
     primary = metrics.primary(target.problem, settings.gate.metric)
-    reports = {name: report(found[name], train_label, target, settings) for name in reversed(SPLITS)}
+    names = SPLITS[::-1]
+    reported = threads.mapped(lambda name: report(found[name], train_label, target, settings), names)
+    reports = dict(zip(names, reported, strict=True))
     document = {
         "problem": target.problem,
         "primary": primary,
