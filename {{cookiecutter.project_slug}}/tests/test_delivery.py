@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from test_select import ROWS, SPEC, register
+from selected import ROWS, SPEC, register
 
 from ml_pipeline import delivery, storage
 from ml_pipeline.cloud import upload
