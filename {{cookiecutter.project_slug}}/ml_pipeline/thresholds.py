@@ -59,7 +59,7 @@ def of_bias(tables: Sequence[Table], settings: Settings) -> dict[str, Any]:
     """Thresholds of the bias metrics of each facet's groups."""
     found = [_group(table, values, settings) for table in tables for values in table.facet.disadvantaged]
     alpha = settings.monitor.false_alarm_rate * OTHERS_SHARE
-    return calibrate.bias(found, len(tables[0].outcomes.label), alpha, BIAS_SAMPLES)
+    return calibrate.bias(found, len(tables[0].outcomes.label), alpha)
 
 
 def _output(name: str, column: pa.ChunkedArray) -> tuple[Bins, np.ndarray]:

@@ -97,16 +97,14 @@ def quality(metrics: Mapping[str, dict[str, float]], rows: int, alpha: float) ->
     return {"rows": rows, "alpha": alpha, "metrics": dict(metrics), "z": z}
 
 
-def bias(facets: Sequence[Mapping[str, Any]], rows: int, alpha: float, samples: int) -> dict[str, Any]:
+def bias(facets: Sequence[Mapping[str, Any]], rows: int, alpha: float) -> dict[str, Any]:
     """What `judge.bias` needs; z: two-sided, over all metrics of all groups.
 
     facets: {facet, group, share, metrics} each; share: of the rows, the least that a metric looks at.
-    samples: resamples that each deviation was measured on.
     """
     count = sum(len(each["metrics"]) for each in facets)
     z = tails.normal(alpha / 2 / count) if count else None
-    found = {"version": VERSION, "rows": rows, "alpha": alpha, "samples": samples}
-    return found | {"facets": list(facets), "z": z}
+    return {"version": VERSION, "rows": rows, "alpha": alpha, "facets": list(facets), "z": z}
 
 
 @dataclass(frozen=True)

@@ -209,16 +209,11 @@ def _worst(name: str, value: float, deviation: float, spread: float, m: int) -> 
 
 
 def _bias_spread(share: float, document: Mapping[str, Any], rows: int) -> float | None:
-    """How many deviations of a single row a metric may move; None if too few rows tell of it.
-
-    The deviation is known as surely as the rows and the resamples that it was measured on allow: variances of
-    its logarithm add up, 1 / (2 freedom) each. Documents of earlier versions do not tell their resamples.
-    """
+    """How many deviations of a single row a metric may move; None if too few rows tell of it."""
     least = share * min(rows, document["rows"])
     if rows < FEWEST_ROWS or least < FEWEST_OF_A_KIND:
         return None
-    freedom = 1 / (1 / least + 1 / (document.get("samples", math.inf) - 1))
-    return tails.student(document["z"], freedom) * math.sqrt(1 / rows + 1 / document["rows"])
+    return tails.student(document["z"], least) * math.sqrt(1 / rows + 1 / document["rows"])
 
 
 def _bias(
