@@ -274,7 +274,13 @@ def _bias(
             names = [name for name in table if name in judged and name in wanted]
             head = {"facet": facet, "group": group, "stage": stage, "outcome": _outcome(stage, package)}
             if names:
-                told = {name: _if_further(name, judged[name], settings) for name in names}
+                # a bound that settings fix is one of parity itself, and stands
+                told = {
+                    name: judged[name]
+                    if name in settings.monitor.thresholds
+                    else _if_further(name, judged[name])
+                    for name in names
+                }
                 entries.append({**head, "metrics": told})
     return entries
 
@@ -284,13 +290,8 @@ def _outcome(stage: str, package: Package) -> str:
     return package.bias[stage]["label_value_or_threshold"]
 
 
-def _if_further(name: str, judged: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """The verdict, but none on what is nearer to parity than before: to become fairer is no drift.
-
-    A bound that settings fix is one of parity itself, and stands.
-    """
-    if name in settings.monitor.thresholds:
-        return {**judged}
+def _if_further(name: str, judged: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict, but none on what is nearer to parity than before: to become fairer is no drift."""
     parity = PARITY.get(name, 0.0)
     further = judged["violated"] and abs(judged["value"] - parity) > abs(judged["baseline"] - parity)
     return {**judged, "violated": further}
