@@ -187,7 +187,7 @@ class _Progress(xgboost.callback.TrainingCallback):
             found = {name: float(history[-1]) for name, history in values.items()}
             if split in self.ranked:
                 rows, positive = self.ranked[split]
-                found["auc"] = metrics.auc(model.predict(rows), positive)
+                found["auc"] = metrics.auc(_scores(model, rows), positive)
             for name, value in found.items():
                 self.curve.setdefault(split, {}).setdefault(name, []).append(value)
                 shown.append(f"{split}-{name}:{value:.5f}")
@@ -198,6 +198,12 @@ class _Progress(xgboost.callback.TrainingCallback):
                 "validation split needs rows of every class, and hyperparameters must be in range"
             )
         return stopped(self.curve, self.plan)
+
+
+def _scores(model: xgboost.Booster, rows: xgboost.DMatrix) -> np.ndarray:
+    """Booster.predict's, but for a last digit, in a tenth of the time: its own logistic function is slow."""
+    with np.errstate(over="ignore"):  # of what is as good as never positive
+        return 1 / (1 + np.exp(-model.predict(rows, output_margin=True)))
 
 
 def best_round(curve: Mapping[str, Mapping[str, list[float]]], plan: Plan) -> int:

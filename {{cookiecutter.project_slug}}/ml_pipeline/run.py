@@ -39,8 +39,8 @@ def run(request: Request, settings: Settings) -> int:
         with LocalAws(state, settings.region) as aws:
             from ml_pipeline import executions, sdk, upsert
 
-            if request.fresh:  # nothing is compiled yet: the SDK is loaded while the server comes up
-                sdk.load()
+            if request.fresh or not runs.newest_first():
+                sdk.load()  # while the server comes up, since nothing is compiled yet
             aws.connect()
             settings = upsert.located(settings, ACCOUNT)
             prepare(settings)

@@ -196,8 +196,9 @@ def test_the_curve_is_what_xgboost_itself_measures(weighted: bool, tmp_path: Pat
     parameters = {**plan.parameters, "seed": plan.seed}
     xgboost.train(parameters, matrix, 5, evals=evals, evals_result=expected, verbose_eval=False)
     for split in ("train", "validation"):
-        for name in ("logloss", "auc"):
-            assert found.curve[split][name] == pytest.approx(expected[split][name], abs=1e-9)
+        # Scores that differ by a last digit may tie in one and not in the other.
+        for name, digits in (("logloss", 1e-9), ("auc", 1e-5)):
+            assert found.curve[split][name] == pytest.approx(expected[split][name], abs=digits)
 
 
 def test_a_package_holds_two_files_and_nothing_of_the_day(uninterrupted: checkpoints.Checkpoint) -> None:

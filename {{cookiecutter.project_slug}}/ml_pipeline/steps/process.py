@@ -270,14 +270,14 @@ def _column_profile(name: str, column: pa.ChunkedArray, spec: FeatureSpec) -> di
 
 
 def _parquet(path: Path, schema: pa.Schema) -> pyarrow.parquet.ParquetWriter:
-    """A file that reads as plain columns: texts that recur are dictionaries in the file alone.
+    """A file that reads as plain columns: only in it are texts that recur dictionaries.
 
     Not compressed, since numbers hardly shrink; without statistics, since nothing looks rows up in it.
     """
     path.parent.mkdir(exist_ok=True)
-    texts = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    recurring = [field.name for field in schema if pa.types.is_dictionary(field.type)]
     return pyarrow.parquet.ParquetWriter(
-        path, schema, use_dictionary=texts, compression="none", write_statistics=False, store_schema=False
+        path, schema, use_dictionary=recurring, compression="none", write_statistics=False, store_schema=False
     )
 
 
