@@ -242,9 +242,12 @@ def test_another_rule_of_approval_rings_quality_drop_alone(deployed):
 
 
 def test_bias_alone_rings_bias_drift_alone(deployed):
-    """The model does not see sex: women with the most late payments change no column and no score."""
+    """The model does not see sex: that women are those at most risk changes no column and no score."""
     rows = world(26)
-    places = sorted(range(ROWS), key=lambda place: -rows[place]["late_payments"])
+    risks = [
+        row["late_payments"] + 4 * (row["debt_ratio"] or 0) - (row["income"] or 0) / 40_000 for row in rows
+    ]
+    places = sorted(range(ROWS), key=lambda place: risks[place], reverse=True)
     women = sum(row["sex"] == "female" for row in rows)
     sexes = dict.fromkeys(places[:women], "female") | dict.fromkeys(places[women:], "male")
     _, ringing = deployed.scored([row | {"sex": sexes[place]} for place, row in enumerate(rows)])

@@ -230,6 +230,7 @@ def test_a_step_writes_results_and_labelled_rows_but_neither_code_nor_what_was_g
     assert any(fnmatchcase(f"<Bucket>/{key}", place) for place in places) == written
     deleting = [each.resources for each in templates.statements(role) if "s3:DeleteObject" in each.actions]
     assert [[templates.words(each) for each in found] for found in deleting] == [
+        ["<Bucket>/raw/*/data.parquet", "<Bucket>/raw/*/_SUCCESS"],
         ["<Bucket>/score/*/output/*", "<Bucket>/score/*/monitor/*"],
         ["<Bucket>/checkpoints/*"],
     ]

@@ -175,6 +175,11 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             "unknown key psy (settings.toml, [monitor.thresholds]); did you mean psi?",
         ),
         (
+            "[monitor.thresholds] ",
+            "[monitor.thresholds]\nrmse = 9.0 ",
+            "unknown key rmse (settings.toml, [monitor.thresholds]); known are: psi, ks, chi_squared, ",
+        ),
+        (
             'timezone = "UTC"',
             'timezone = "Mars/Base"',
             "timezone must be what EventBridge Scheduler takes",

@@ -47,3 +47,13 @@ OBJECTIVE_METRICS = {
 }
 # What the scoring pipeline measures of a column against its baseline, and of the ranking of attributions.
 DRIFT_STATISTICS = ("psi", "ks", "chi_squared", "l_infinity", "missing", "unknown", "ndcg")
+# Of a model's quality what an alarm may start a training for; each more would make all bounds wider.
+QUALITY_DRIFT = {
+    "binary": ("auc", "accuracy", "recall", "precision"),
+    "multiclass": ("accuracy", "weighted_f1"),
+    "regression": ("rmse", "mae", "r2"),
+}
+# Differences of shares, whose spread is that of shares. The others are these in other words (KL, JS, LP, TVD
+# and KS are DPL, DI is DPPL), have no spread to speak of (DCA, DCR and TE are ratios of counts), or are of
+# single rows (FT, GE).
+BIAS_DRIFT = ("CI", "DPL", "CDDL", "DPPL", "CDDPL", "AD", "RD", "SD", "DAR", "DRR")

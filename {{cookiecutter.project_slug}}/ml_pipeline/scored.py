@@ -80,17 +80,18 @@ def _quality(quality: dict[str, Any] | None) -> list[str]:
         return []
     metrics = sorted(quality["metrics"].items(), key=lambda pair: not pair[1]["violated"])
     dropped = any(measured["violated"] for _, measured in metrics)
-    told = [f"{name} {_beside_bound(measured)}" for name, measured in metrics]
+    told = [f"{name} {_beside_bound(name, measured)}" for name, measured in metrics]
     head = f"quality of {quality['rows']:,} labelled rows {'has dropped' if dropped else 'holds'}"
     return [f"  {head}: {_listed(told)}"]
 
 
-def _beside_bound(measured: dict[str, Any]) -> str:
+def _beside_bound(name: str, measured: dict[str, Any]) -> str:
+    from ml_pipeline.report.words import side
+
     value, bound = measured["value"], measured["bound"]
     if value is None or bound is None:
         return "not judged" if value is None else f"{value:.4g} (not judged)"
-    side = "at least" if bound <= measured["baseline"] else "at most"
-    return f"{value:.4g} (bound: {side} {bound:.4g})"
+    return f"{value:.4g} (bound: {side(name)} {bound:.4g})"
 
 
 def _broken(violation: dict[str, str]) -> str:

@@ -15,11 +15,13 @@ from ml_pipeline import schedule
 from ml_pipeline.errors import InputError
 from ml_pipeline.names import (
     BETTER_HIGH,
+    BIAS_DRIFT,
     DRIFT_STATISTICS,
     HYPERPARAMETERS,
     OBJECTIVE_METRICS,
     POST_TRAINING_BIAS,
     PRE_TRAINING_BIAS,
+    QUALITY_DRIFT,
 )
 from ml_pipeline.parameters import PIPELINES
 
@@ -492,7 +494,8 @@ def _check_between_sections(settings: Settings) -> None:
     for metric, (low, high) in settings.gate.bias.items():
         if low > high:
             _refuse([low, high], "[lowest, highest]", f"gate.bias.{metric}")
-    _refuse_unknown(settings.monitor.thresholds, DRIFT_STATISTICS, "monitor.thresholds")
+    fixable = (*DRIFT_STATISTICS, *QUALITY_DRIFT[data.problem], *BIAS_DRIFT)
+    _refuse_unknown(settings.monitor.thresholds, fixable, "monitor.thresholds")
     _refuse_unknown(settings.gate.bias, (*PRE_TRAINING_BIAS, *POST_TRAINING_BIAS), "gate.bias")
     if settings.gate.metric and settings.gate.metric not in BETTER_HIGH[data.problem]:
         known = ", ".join(BETTER_HIGH[data.problem])

@@ -16,18 +16,9 @@ from ml_pipeline.drift.bins import Bins
 from ml_pipeline.drift.calibrate import FEATURES_SHARE, OTHERS_SHARE
 from ml_pipeline.facets import Table
 from ml_pipeline.model_quality import Spreads
+from ml_pipeline.names import BIAS_DRIFT, QUALITY_DRIFT
 from ml_pipeline.settings import Settings
 
-# Of a model's quality what an alarm may start a training for; each more would make all bounds wider.
-QUALITY = {
-    "binary": ("auc", "accuracy", "recall", "precision"),
-    "multiclass": ("accuracy", "weighted_f1"),
-    "regression": ("rmse", "mae", "r2"),
-}
-# Differences of shares, whose spread is that of shares. The others are these in other words (KL, JS, LP, TVD
-# and KS are DPL, DI is DPPL), have no spread to speak of (DCA, DCR and TE are ratios of counts), or are of
-# single rows (FT, GE).
-BIAS = ("CI", "DPL", "CDDL", "DPPL", "CDDPL", "AD", "RD", "SD", "DAR", "DRR")
 BIAS_SAMPLES = 100  # bootstrap resamples behind a bias metric's deviation
 BIAS_ROWS = 2000  # drawn for one of them at most
 DEFINED = 0.9  # of the resamples must have a metric, or its deviation is not known
@@ -53,7 +44,7 @@ def of_outputs(
     alpha, seed = settings.monitor.false_alarm_rate * OTHERS_SHARE, settings.split.seed
     rows = len(next(iter(outputs.values())))
     counted = [_output(name, column) for name, column in outputs.items()]
-    wanted = QUALITY[settings.data.problem]
+    wanted = QUALITY_DRIFT[settings.data.problem]
     deviations = {
         name: calibrate.deviation(*spreads[name], rows) for name in wanted if np.isfinite(spreads[name]).all()
     }
@@ -126,7 +117,7 @@ def bias_values(sample: Sample) -> dict[str, float]:
 
 
 def _functions() -> dict[str, Callable[[Sample], float]]:
-    return {name: wanted[name][1] for name in BIAS for wanted in STAGES.values() if name in wanted}
+    return {name: wanted[name][1] for name in BIAS_DRIFT for wanted in STAGES.values() if name in wanted}
 
 
 def _value(function: Callable[[Sample], float], sample: Sample) -> float:

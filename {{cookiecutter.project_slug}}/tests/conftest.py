@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from ml_pipeline import storage
+from ml_pipeline import admission, storage
 from ml_pipeline.settings import (
     Bias,
     Compute,
@@ -142,6 +143,17 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         where = {"LocationConstraint": REGION}
         boto3.client("s3").create_bucket(Bucket=SETTINGS.bucket, CreateBucketConfiguration=where)
         yield SETTINGS.bucket
+
+
+@pytest.fixture
+def scored(
+    bucket: str, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """`scored(objects)` is the entry of a period with these objects, and what Transform's input is then."""
+    import selected  # here, because most tests do without what it loads
+
+    monkeypatch.setattr(admission, "admit", lambda *arguments: selected.NOW)
+    return partial(selected.prepared, settings)
 
 
 @pytest.fixture(scope="session")

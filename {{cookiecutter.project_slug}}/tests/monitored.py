@@ -113,6 +113,10 @@ class World:
         """Keys below the prefix."""
         return [storage.split_uri(uri)[1] for uri, _ in storage.list_uris(self.uri(prefix))]
 
+    def training_rows(self, period: str) -> int:
+        """Rows of the training data that Monitor has made of the period."""
+        return len(storage.read_parquet(self.uri("raw", period, "data.parquet")))
+
     def table(self, period: str, name: str) -> pd.DataFrame:
         """A file of scores as it was published."""
         return pd.read_csv(self.uri_of_bytes("score", period, "output", name), dtype=str)

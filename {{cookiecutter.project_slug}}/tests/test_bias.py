@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from botocore.exceptions import ClientError
 
-from ml_pipeline import bias_metrics, clarify, facets, metrics, names, storage, thresholds
+from ml_pipeline import bias_metrics, clarify, facets, metrics, names, storage
 from ml_pipeline.bias_metrics import POST_TRAINING, PRE_TRAINING, STAGES
 from ml_pipeline.facets import Facet, Outcomes, Table
 from ml_pipeline.settings import Settings
@@ -307,7 +307,7 @@ def test_the_thresholds_have_the_values_of_the_analysis_and_a_bootstraps_deviati
         for stage in STAGES
         for each in analysis[stage]["facets"]["sex"][1]["metrics"]
     }
-    assert list(female) == list(thresholds.BIAS)
+    assert list(female) == list(names.BIAS_DRIFT)
     assert {name: metric["value"] for name, metric in female.items()} == {name: told[name] for name in female}
     raw, _, predictions = frames(900)
     women, positive = (raw.sex == "female").to_numpy(), (predictions.predicted_label == "yes").to_numpy()

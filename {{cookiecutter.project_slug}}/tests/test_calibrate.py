@@ -22,6 +22,7 @@ from ml_pipeline.drift.bins import Bins
 from ml_pipeline.drift.judge import Judged
 from ml_pipeline.facets import Facet, Outcomes, Table
 from ml_pipeline.features import Column, Texts
+from ml_pipeline.names import QUALITY_DRIFT
 from ml_pipeline.settings import Monitor
 
 ANY_SHIFT = dataclasses.replace(SETTINGS.monitor, smallest_shift=0.0)
@@ -301,7 +302,7 @@ def quality_of(found: metrics.Predictions, alpha: float, seed: int) -> dict[str,
     )
     assert document["binary_classification_metrics"]["auc"]["value"] == spreads["auc"][0]
     rows = len(found.label)
-    deviations = {name: calibrate.deviation(*spreads[name], rows) for name in thresholds.QUALITY["binary"]}
+    deviations = {name: calibrate.deviation(*spreads[name], rows) for name in QUALITY_DRIFT["binary"]}
     return json.loads(json.dumps(calibrate.quality(deviations, rows, alpha), allow_nan=False))
 
 
@@ -315,32 +316,34 @@ def test_quality_of_a_stable_world_rings_no_more_often_than_allowed_and_a_worse_
         for _ in range(trials // 20):
             batch = scored(batch_rows, generator, 1.0)
             values = metrics.measure("binary", batch)(np.ones(batch_rows))
-            alarms += any(each["violated"] for each in judge.quality(document, values, batch_rows).values())
+            alarms += any(
+                each["violated"] for each in judge.quality(document, values, batch_rows, ANY_SHIFT).values()
+            )
     assert alarms <= upper(alpha, trials)
     worse = metrics.measure("binary", scored(800, generator, 6.0))(np.ones(800))
-    found = judge.quality(quality_of(scored(600, generator, 1.0), 0.001, 1), worse, 800)
+    found = judge.quality(quality_of(scored(600, generator, 1.0), 0.001, 1), worse, 800, ANY_SHIFT)
     assert found["auc"]["violated"] and found["auc"]["value"] < found["auc"]["bound"]
-    better = judge.quality(document, dict.fromkeys(document["metrics"], 1.0), 800)
+    better = judge.quality(document, dict.fromkeys(document["metrics"], 1.0), 800, ANY_SHIFT)
     assert not any(each["violated"] for each in better.values())
 
 
 def test_a_model_without_an_error_may_make_one() -> None:
     document = calibrate.quality({"accuracy": calibrate.deviation(1.0, 0.0, 300)}, 300, 0.001)
-    assert not judge.quality(document, {"accuracy": 0.99}, 100)["accuracy"]["violated"]
-    assert judge.quality(document, {"accuracy": 0.7}, 100)["accuracy"]["violated"]
+    assert not judge.quality(document, {"accuracy": 0.99}, 100, ANY_SHIFT)["accuracy"]["violated"]
+    assert judge.quality(document, {"accuracy": 0.7}, 100, ANY_SHIFT)["accuracy"]["violated"]
 
 
 def test_errors_ring_when_they_grow_and_what_is_undefined_never() -> None:
     spreads = {"rmse": (10.0, 0.5), "mae": (8.0, 0.3), "r2": (0.6, 0.03)}
     deviations = {name: calibrate.deviation(*pair, 400) for name, pair in spreads.items()}
     document = calibrate.quality(deviations, 400, 0.001)
-    worse = judge.quality(document, {"rmse": 20.0, "mae": 16.0, "r2": -0.5}, 400)
+    worse = judge.quality(document, {"rmse": 20.0, "mae": 16.0, "r2": -0.5}, 400, ANY_SHIFT)
     assert [each["violated"] for each in worse.values()] == [True] * 3
-    better = judge.quality(document, {"rmse": 1.0, "mae": 1.0, "r2": 0.99}, 400)
+    better = judge.quality(document, {"rmse": 1.0, "mae": 1.0, "r2": 0.99}, 400, ANY_SHIFT)
     assert [each["violated"] for each in better.values()] == [False] * 3
-    undefined = judge.quality(document, {"rmse": None, "mae": math.nan}, 400)
+    undefined = judge.quality(document, {"rmse": None, "mae": math.nan}, 400, ANY_SHIFT)
     assert [each["bound"] for each in undefined.values()] == [None] * 3
-    few = judge.quality(document, {"rmse": 90.0}, 49)
+    few = judge.quality(document, {"rmse": 90.0}, 49, ANY_SHIFT)
     assert not few["rmse"]["violated"]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from test_select import ROWS, SPEC, register
+from selected import ROWS, SPEC, register
 
 from ml_pipeline import delivery, storage
 from ml_pipeline.cloud import upload
@@ -113,6 +113,14 @@ def test_labels_that_monitor_would_refuse_are_not_uploaded(bucket, tmp_path, set
     with pytest.raises(DataError, match=r"labels.csv row 1, column approved: label must be one of no, yes"):
         upload.upload([labels], "truth", "2027-01-01", False, chosen)
     assert storage.list_uris(f"s3://{bucket}/truth/") == []
+
+
+def test_rows_that_the_approved_model_could_not_score_are_not_uploaded(bucket, tmp_path, settings):
+    rows, chosen = written(tmp_path, "rows.csv", "id,age\nA1,30\n"), settings(data=DATA)
+    register(chosen)
+    with pytest.raises(DataError, match=r"rows.csv: no column plan"):
+        upload.upload([rows], "score", "2027-01-01", False, chosen)
+    assert storage.list_uris(f"s3://{bucket}/score/") == []
 
 
 @pytest.mark.parametrize("name", ["header.csv", "header.parquet"])

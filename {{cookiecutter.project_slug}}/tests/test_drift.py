@@ -305,6 +305,38 @@ def test_data_of_the_same_world_are_not_broken() -> None:
             assert judged(make(2000, 1000 + seed), make(60, seed)) == []
 
 
+def test_columns_that_have_changed_places_are_broken_and_those_that_have_drifted_are_not() -> None:
+    told = "values are like those of {} in the training data: have columns changed places?"
+    assert held("age", "term", "years") == {}
+    assert held("term", "age", "years") == {"age": told.format("term"), "term": told.format("age")}
+    assert held("term", "years", "age") == {
+        name: told.format(other) for name, other in (("age", "term"), ("term", "years"), ("years", "age"))
+    }
+    # What was this month's is last month's now: no column holds what the last one held.
+    assert held("more", "age", "term") == {}
+
+
+def held(*columns: str) -> dict[str, str]:
+    """By column what is broken of it, if age, term and years hold the values of these."""
+    before, now = (
+        {
+            "age": generator.normal(42, 12, rows),
+            "term": generator.choice([12.0, 24.0, 36.0, 48.0, 60.0], rows),
+            "years": generator.exponential(7, rows),
+            "more": generator.normal(52, 12, rows),
+        }
+        for generator, rows in ((np.random.default_rng(1), 3000), (np.random.default_rng(2), 400))
+    )
+    wanted = dict(zip(("age", "term", "years"), (now[name] for name in columns), strict=True))
+    found = broken.violations(of_columns({name: before[name] for name in wanted}), of_columns(wanted))
+    return {each["feature_name"]: each["description"] for each in found}
+
+
+def of_columns(columns: dict[str, Column]) -> dict[str, Any]:
+    """statistics.json of several columns."""
+    return {"features": [statistics(values)["features"][0] | {"name": n} for n, values in columns.items()]}
+
+
 def test_a_column_that_is_gone_is_told_by_name() -> None:
     (violation,) = broken.missing(["a", "b"], ["b", "c"])
     assert (violation["feature_name"], violation["constraint_check_type"]) == ("a", "missing_column_check")

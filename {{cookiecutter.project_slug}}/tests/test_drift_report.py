@@ -258,6 +258,13 @@ def test_too_few_rows_are_not_said_to_be_quiet():
     assert "Quiet" not in found.text and "has drifted" not in found.text.replace("has not drifted", "")
 
 
+def test_a_bound_that_settings_fix_may_be_above_the_value_at_training():
+    quality = documents.quality()
+    quality["metrics"]["auc"] |= {"bound": 0.95, "violated": True}
+    told = page(documents.drifted(quality=quality)).text
+    assert "at least 0.95" in told and "ROC AUC is worse than its bound, " in told
+
+
 def test_notes_stand_below_the_verdict_and_bad_labels_are_not_said_to_be_missing():
     note = "truth/2026-02-16 was not joined: l.csv row 3"
     found = page(documents.document(notes=[note]))

@@ -136,9 +136,10 @@ def test_new_categories_are_named_with_their_rows(made):
     first = [{"value": "moon", "rows": 301}, {"value": "a\nb", "rows": 1}]
     region = column("region", True) | {"new": {"distinct": 5, "first": first}}
     calm = column("plan", False) | {"new": {"distinct": 1, "first": first[1:]}}
-    told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", features=[region, calm])))
+    known = column("age", True) | {"new": {"distinct": 0, "first": []}}
+    told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", features=[region, calm, known])))
     assert told[2:] == [
-        "  features have moved: region",
+        "  features have moved: region, age",
         "  new categories: region moon (301 rows), a b (1 row) and 3 more",
     ]
 
@@ -149,12 +150,14 @@ def test_quality_is_told_beside_its_bounds_once_labels_have_come(made):
         "rmse": {"value": 3.5, "bound": 3.2, "baseline": 3.0, "violated": True},
         "recall": {"value": 0.5, "bound": None, "baseline": 0.6, "violated": False},
         "f1": {"value": None, "bound": None, "baseline": 0.6, "violated": False},
+        "accuracy": {"value": 0.91, "bound": 0.9, "baseline": 0.85, "violated": False},  # fixed by settings
     }
     quality = {"rows": 1200, "unmatched": 0, "metrics": metrics}
     told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", quality=quality)))
     assert told[2] == (
         "  quality of 1,200 labelled rows has dropped: rmse 3.5 (bound: at most 3.2), "
-        "auc 0.8712 (bound: at least 0.8444), recall 0.5 (not judged), f1 not judged"
+        "auc 0.8712 (bound: at least 0.8444), recall 0.5 (not judged), f1 not judged, "
+        "accuracy 0.91 (bound: at least 0.9)"
     )
     held = {"rows": 1200, "unmatched": 0, "metrics": {"auc": metrics["auc"]}}
     told = scored.lines(made("score", "abd", drift("2027-01-11", quality=held)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import monitored
@@ -14,15 +13,14 @@ import pyarrow as pa
 import pytest
 from monitored import World, applicants, sent
 
-from ml_pipeline import bias_metrics, ingest, model_quality, storage
+from ml_pipeline import bias_metrics, model_quality, storage
 from ml_pipeline.bias_metrics import Sample
 from ml_pipeline.dialect import DataError
 from ml_pipeline.metrics import Predictions, trivial_predictions
-from ml_pipeline.monitoring import cloudwatch, groups, publishing
+from ml_pipeline.monitoring import cloudwatch, groups
 from ml_pipeline.monitoring.groups import Tally
 from ml_pipeline.report import drift
 from ml_pipeline.settings import Settings
-from ml_pipeline.steps.process import prepare, reading
 
 PERIOD, NEXT = "2026-08-03", "2026-08-10"
 MARK = f"score/{PERIOD}/monitor/quality/_SUCCESS"
@@ -191,7 +189,7 @@ def test_labels_that_were_replaced_are_counted_anew(world: Callable[..., World])
     made.truth(PERIOD, rows)
     assert made.score({}, "dddddddddddd")["drift_uris"] != []
     assert made.drift(PERIOD)["quality"]["rows"] == 600
-    assert training_rows(made) == 600
+    assert made.training_rows(PERIOD) == 600
     assert made.score({}, "eeeeeeeeeeee")["drift_uris"] == []
     storage.write_bytes(made.uri(MARK), b"")  # of a version that did not tell the labels
     made.truth(PERIOD, rows[:200])
@@ -224,84 +222,6 @@ def test_without_an_id_labels_are_not_joined_and_that_is_said_once(world: Callab
     summary = unnamed.score({PERIOD: rows, NEXT: rows})["summary"]
     assert summary.count("cannot be joined without an id") == 1
     assert list(unnamed.table(PERIOD, "part-0.csv")) == ["predicted_label", "score"]
-
-
-def test_scored_rows_and_their_labels_are_the_next_training_data(world: Callable[..., World]) -> None:
-    made, rows = world(), applicants(900, 7)
-    made.truth(PERIOD, rows.iloc[:800])
-    made.score({PERIOD: rows})
-    assert made.names("raw") == [f"raw/{PERIOD}/_SUCCESS", f"raw/{PERIOD}/data.parquet"]
-    data, split = made.settings.data, made.settings.split
-    read = ingest.read(made.uri("raw", PERIOD) + "/", reading(data, split))
-    given = rows.iloc[:800].to_csv(index=False)
-    storage.write_bytes(made.uri("given", "next.csv"), given.encode())
-    wanted = ingest.read(made.uri("given", "next.csv"), reading(data, split))
-    plain = [each.table.select(wanted.table.column_names).to_pandas() for each in (read, wanted)]
-    pd.testing.assert_frame_equal(*plain, check_dtype=False, check_categorical=False)
-    assert len(prepare(read, data, split, "raw").spec.features) == 3
-
-
-def test_training_data_that_are_there_are_left(world: Callable[..., World]) -> None:
-    made, rows = world(), applicants(600, 7)
-    made.truth(PERIOD, rows)
-    for name in ("data.csv", "data.parquet"):
-        publishing.clear(made.uri("raw", PERIOD))
-        storage.write_bytes(made.uri("raw", PERIOD, name), b"mine")
-        storage.mark_success(made.uri("raw", PERIOD))
-        left = f"raw/{PERIOD} holds other data than Monitor's and is left as it is"
-        assert left in made.score({PERIOD: rows})["summary"]
-        assert made.names("raw") == [f"raw/{PERIOD}/_SUCCESS", f"raw/{PERIOD}/{name}"]
-        assert storage.read_bytes(made.uri("raw", PERIOD, name)) == b"mine"
-        assert made.drift(PERIOD)["quality"]["rows"] == 600
-
-
-def test_training_data_that_monitor_made_are_replaced_when_the_period_is_scored_again(
-    world: Callable[..., World],
-) -> None:
-    made, rows = world(), applicants(600, 7)
-    made.truth(PERIOD, rows)
-    made.score({PERIOD: rows[:400]}, "cccccccccccc")
-    assert training_rows(made) == 400
-    made.score({PERIOD: rows}, "dddddddddddd")
-    assert training_rows(made) == 600
-    storage.write_bytes(made.uri("raw", PERIOD, "more.csv"), b"mine")
-    made.score({PERIOD: rows[:500]}, "eeeeeeeeeeee")
-    assert training_rows(made) == 600 and f"raw/{PERIOD}/more.csv" in made.names("raw")
-
-
-def training_rows(made: World) -> int:
-    return len(storage.read_parquet(made.uri("raw", PERIOD, "data.parquet")))
-
-
-def test_training_data_that_did_not_arrive_have_no_mark(
-    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, rows, upload = world(), applicants(600, 7), storage.upload
-
-    def fails(path: Path, uri: str, *more: Any) -> None:
-        if uri.endswith("data.parquet"):
-            raise OSError("the network is gone")
-        upload(path, uri, *more)
-
-    made.truth(PERIOD, rows)
-    monkeypatch.setattr(storage, "upload", fails)
-    with pytest.raises(OSError, match="network"):
-        made.score({PERIOD: rows})
-    assert made.names("raw") == [] and MARK not in made.names("score")
-
-
-def test_training_data_are_there_before_an_alarm_can_ring(
-    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, rows, seen = world(), applicants(600, 7), []
-    made.truth(PERIOD, rows)
-    monkeypatch.setattr(
-        cloudwatch, "send", lambda *given: seen.append((made.names("raw"), made.names("score")))
-    )
-    made.score({PERIOD: rows})
-    ((raw, score),) = seen
-    assert f"raw/{PERIOD}/_SUCCESS" in raw
-    assert MARK not in score  # else a retry after a failure here would never count the labels
 
 
 def test_labels_of_broken_data_are_not_used(world: Callable[..., World]) -> None:
@@ -350,6 +270,23 @@ def test_bias_of_labels_is_that_of_the_bias_step(world: Callable[..., World]) ->
         for each in female["metrics"]:
             if each["name"] != "FT":
                 assert each["value"] == pytest.approx(table[each["name"]][1](sample)), each["name"]
+
+
+def test_bounds_that_settings_fix_replace_the_calibrated_ones_of_quality_and_bias(
+    world: Callable[..., World],
+) -> None:
+    made, rows = world(monitor={"thresholds": {"auc": 0.999, "DPL": 0.01, "AD": 0.9}}), applicants(900, 12)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows})
+    found = made.drift(PERIOD)
+    quality = found["quality"]["metrics"]
+    assert quality["auc"]["bound"] == 0.999 and quality["accuracy"]["bound"] < quality["accuracy"]["value"]
+    women = [entry["metrics"] for entry in found["bias"] if entry["group"] == "female"]
+    bias = {name: each for metrics in women for name, each in metrics.items()}
+    assert [bias["DPL"][side] for side in ("low", "high")] == [-0.01, 0.01]
+    assert 0.01 < bias["DPL"]["value"] < bias["DPL"]["baseline"]  # fairer than before, and not enough
+    assert [bias["AD"][side] for side in ("low", "high")] == [-0.9, 0.9]
+    assert sent()["QualityDrop"] == 1.0 and sent()["BiasDrift"] == 2.0  # of men it is the opposite
 
 
 def test_bias_that_becomes_worse_rings_alone(world: Callable[..., World]) -> None:

@@ -21,6 +21,8 @@ UNIT_OTHER = 0.5  # and from which they are not the same without
 ROUND = 0.3  # logarithm of a ratio of medians by which it may miss the round number that it is told as
 OUTSIDE = 0.5  # share of values far outside of the baseline's range
 KNOWN_LEFT = 0.5  # of the share of values that are among the baseline's categories
+ELSEWHERE_OWN = 0.2  # distance of a column's values from its own baseline, from which it may hold another's
+ELSEWHERE_ALIKE = 0.1  # and from that other's, up to which it does
 MANY_VALUES = 20  # different ones in the baseline, so that the same one in all rows is no coincidence
 
 Violation = dict[str, str]
@@ -32,12 +34,13 @@ def violations(baseline: Mapping[str, Any], current: Mapping[str, Any]) -> list[
     Only features that both have are compared; `missing` tells of the others.
     """
     later = {feature["name"]: feature for feature in current["features"]}
-    return [
-        violation
-        for feature in baseline["features"]
-        if feature["name"] in later
-        for violation in of_feature(feature, later[feature["name"]])
-    ]
+    both = {
+        each["name"]: (each, later[each["name"]]) for each in baseline["features"] if each["name"] in later
+    }
+    found = {name: of_feature(*pair) for name, pair in both.items()}
+    numeric = {name: pair for name, pair in both.items() if not found[name] and all(map(_has_numbers, pair))}
+    swapped = _swapped({name: (Numbers.of(was), Numbers.of(now)) for name, (was, now) in numeric.items()})
+    return [each for name in both for each in found[name] or swapped.get(name, ())]
 
 
 def of_feature(baseline: Mapping[str, Any], current: Mapping[str, Any]) -> list[Violation]:
@@ -106,14 +109,71 @@ class Numbers:
     def distance(self, other: Numbers) -> float:
         """Kolmogorov-Smirnov distance, in [0, 1]."""
         places = np.concatenate([self.values, other.values])
-        return float(np.abs(self._below(places) - other._below(places)).max())
+        return float(np.abs(self.below(places) - other.below(places)).max())
 
-    def _below(self, places: np.ndarray) -> np.ndarray:
+    def below(self, places: np.ndarray | float) -> np.ndarray:
+        """Share of rows up to each place."""
         cumulated = np.append(0.0, np.cumsum(self.weights)) / self.rows
         return cumulated[np.searchsorted(self.values, places, "right")]
 
     def _where(self, kept: np.ndarray) -> Numbers:
         return Numbers(self.values[kept], self.weights[kept], self.low, self.high)
+
+
+def _swapped(columns: Mapping[str, tuple[Numbers, Numbers]]) -> dict[str, list[Violation]]:
+    """A violation for each column that has changed places with others. columns: baseline and current values.
+
+    Each holds what another of them held, none what it held itself: files without a header, or with a wrong
+    one, do that and the world does not.
+    """
+    moved = {name: each for name, each in columns.items() if each[1].distance(each[0]) >= ELSEWHERE_OWN}
+    held = _held(moved)
+    told = "values are like those of {} in the training data: have columns changed places?"
+    return {
+        name: [_violation(name, "baseline_drift_check", told.format(other))]
+        for name, other in held.items()
+        if other and _comes_round(name, held)
+    }
+
+
+def _held(columns: Mapping[str, tuple[Numbers, Numbers]]) -> dict[str, str | None]:
+    """By column, the one whose baseline its values are like, if there is one."""
+    baselines = {name: before for name, (before, _) in columns.items()}
+    medians = np.array([before.median for before in baselines.values()])
+    shares = np.array([before.below(before.median) for before in baselines.values()])
+    return {
+        name: _likest(now, baselines, np.abs(now.below(medians) - shares) <= ELSEWHERE_ALIKE)
+        for name, (_, now) in columns.items()
+    }
+
+
+def _likest(now: Numbers, baselines: Mapping[str, Numbers], may_be: np.ndarray) -> str | None:
+    """Name of the baseline that these values are like. may_be: those that agree at their medians.
+
+    The distance is taken of these alone: of all pairs of many columns it would take minutes.
+    """
+    distances = {
+        name: now.distance(before)
+        for (name, before), agrees in zip(baselines.items(), may_be.tolist(), strict=True)
+        if agrees
+    }
+    name = min(distances, key=distances.__getitem__, default=None)
+    return name if name and distances[name] <= ELSEWHERE_ALIKE else None
+
+
+def _comes_round(name: str, held: Mapping[str, str | None]) -> bool:
+    """Whether from column to held column one gets back to the first."""
+    at = held[name]
+    for _ in held:
+        if at == name:
+            return True
+        at = held.get(at) if at else None
+    return False
+
+
+def _has_numbers(feature: Mapping[str, Any]) -> bool:
+    """Whether it is numeric, with enough values to tell something by."""
+    return "numerical_statistics" in feature and _common(feature)[0] >= FEWEST_ROWS
 
 
 def _incomplete(was_present: int, was_missing: int, present: int, absent: int) -> str | None:

@@ -84,15 +84,15 @@ def attribution(
 
 
 def quality(
-    document: Mapping[str, Any], values: Mapping[str, float | None], rows: int
+    document: Mapping[str, Any], values: Mapping[str, float | None], rows: int, monitor: Monitor
 ) -> dict[str, dict[str, float | bool | None]]:
     """{metric: {baseline, value, bound, violated}}. document: `quality` of thresholds.json; rows: labelled.
 
     A value worse than the bound is violated. Scores in [0, 1] are compared as arcsine of their root, errors
-    as logarithm, where their spread is about the same everywhere and normal.
+    as logarithm, where their spread is about the same everywhere and normal; a bound of settings as it is.
     """
     return {
-        name: _quality(name, metric, values.get(name), rows, document)
+        name: _quality(name, metric, values.get(name), rows, document, monitor.thresholds.get(name))
         for name, metric in document["metrics"].items()
     }
 
@@ -108,11 +108,12 @@ def bias(
     """{metric: {baseline, value, low, high, violated}} of one facet group. document: bias's thresholds.json.
 
     values: by metric, None or infinite where it is not defined. A metric is violated if it lies outside of
-    low to high; it must have moved by smallest_shift at least.
+    low to high; it must have moved by smallest_shift at least. One that settings fix may lie as far from 0,
+    parity, as they say.
     """
     found = [each for each in document["facets"] if (each["facet"], each["group"]) == (facet, group)]
     return {
-        name: _bias(metric, values.get(name), spread, monitor.smallest_shift)
+        name: _bias(metric, values.get(name), spread, monitor.smallest_shift, monitor.thresholds.get(name))
         for of_group in found
         for spread in [_bias_spread(of_group["share"], document, rows)]
         for name, metric in of_group["metrics"].items()
@@ -178,13 +179,18 @@ def _at(
 
 
 def _quality(
-    name: str, metric: Mapping[str, float], value: float | None, rows: int, document: Mapping[str, Any]
+    name: str,
+    metric: Mapping[str, float],
+    value: float | None,
+    rows: int,
+    document: Mapping[str, Any],
+    fixed: float | None,
 ) -> dict[str, float | bool | None]:
     baseline, m = metric["value"], document["rows"]
     if rows < FEWEST_ROWS or value is None or not math.isfinite(value):
         return {"baseline": baseline, "value": _finite(value), "bound": None, "violated": False}
     spread = document["z"] * math.sqrt(1 / rows + 1 / m)
-    bound = _worst(name, baseline, metric["deviation"], spread, m)
+    bound = _worst(name, baseline, metric["deviation"], spread, m) if fixed is None else fixed
     worse = value > bound if name in ERRORS else value < bound
     return {"baseline": baseline, "value": value, "bound": bound, "violated": bool(worse)}
 
@@ -211,13 +217,17 @@ def _bias_spread(share: float, document: Mapping[str, Any], rows: int) -> float 
 
 
 def _bias(
-    metric: Mapping[str, float], value: float | None, spread: float | None, smallest: float
+    metric: Mapping[str, float],
+    value: float | None,
+    spread: float | None,
+    smallest: float,
+    fixed: float | None,
 ) -> dict[str, float | bool | None]:
     baseline = metric["value"]
     if spread is None or value is None or not math.isfinite(value):
         return {"baseline": baseline, "value": _finite(value), "low": None, "high": None, "violated": False}
     allowed = max(spread * metric["deviation"], smallest)
-    low, high = baseline - allowed, baseline + allowed
+    low, high = (baseline - allowed, baseline + allowed) if fixed is None else (-fixed, fixed)
     return {
         "baseline": baseline,
         "value": value,

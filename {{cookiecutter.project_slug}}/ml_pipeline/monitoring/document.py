@@ -19,7 +19,6 @@ from ml_pipeline.monitoring.package import Package
 from ml_pipeline.settings import Settings
 
 VERSION = 1
-HISTORY = 12  # earlier periods that a document tells of
 NEW_NAMED = 5  # of a column's new categories
 PARITY = {"DI": 1.0}  # a ratio; of all other metrics it is 0
 
@@ -60,9 +59,9 @@ def with_broken(document: Document, found: Sequence[Mapping[str, str]]) -> Docum
     }
 
 
-def with_note(document: Document, note: str) -> Document:
-    """The document with something that is to be told beside what was measured."""
-    return document | {"notes": [note]}
+def with_notes(document: Document, notes: Sequence[str]) -> Document:
+    """The document with what is to be told beside what was measured, and nothing else of the kind."""
+    return document | {"notes": [*notes]}
 
 
 def with_measured(document: Document, measured: Measured, package: Package, settings: Settings) -> Document:
@@ -108,7 +107,10 @@ def with_labels(
     statistics: of model_quality_statistics.json. analysis: analysis.json, None without facets.
     """
     quality = judge.quality(
-        package.thresholds["evaluate"]["quality"], _values(found, statistics, package), found.rows
+        package.thresholds["evaluate"]["quality"],
+        _values(found, statistics, package),
+        found.rows,
+        settings.monitor,
     )
     bias = _bias_with_labels(analysis, found.rows, package, settings) if analysis else []
     document = _without_labels(document)
@@ -155,7 +157,7 @@ def with_history(document: Document, earlier: Iterable[Mapping[str, Any]]) -> Do
         }
         for each in earlier
     ]
-    return document | {"history": history[-HISTORY:]}
+    return document | {"history": history}
 
 
 def ratio(column: Mapping[str, Any]) -> float | None:
@@ -272,7 +274,14 @@ def _bias(
             names = [name for name in table if name in judged and name in wanted]
             head = {"facet": facet, "group": group, "stage": stage, "outcome": _outcome(stage, package)}
             if names:
-                entries.append({**head, "metrics": {name: _if_further(name, judged[name]) for name in names}})
+                # a bound that settings fix is one of parity itself, and stands
+                told = {
+                    name: judged[name]
+                    if name in settings.monitor.thresholds
+                    else _if_further(name, judged[name])
+                    for name in names
+                }
+                entries.append({**head, "metrics": told})
     return entries
 
 

@@ -105,7 +105,7 @@ def _is_counted(period: str, labels: str, settings: Settings) -> bool:
 def _note(told: str, known: Document | None, labelled: Labelled, settings: Settings) -> None:
     """Tells it in the period's own results, unless these tell it already."""
     if known and known.get("notes") != [told]:
-        noted = document.with_note(known, told)
+        noted = document.with_notes(known, [told])
         results.write(noted, settings)
         labelled.noted.append(noted)
 

@@ -114,6 +114,15 @@ class TrainingData:
         return f"raw/{self._period} holds {self._rows:,} labelled rows"
 
 
+def withdraw_training(period: str, settings: Settings) -> bool:
+    """Whether `raw/<period>/` was made here, of an earlier delivery; it is deleted then."""
+    folder = periods.folder(period, settings)
+    is_own = storage.exists(f"{folder}/{TRAINING_DATA}") and not _is_anothers(folder)
+    if is_own:
+        clear(folder)
+    return is_own
+
+
 def _is_anothers(folder_uri: str) -> bool:
     """Whether the folder holds anything but what Monitor has written."""
     own = f"{folder_uri}/{TRAINING_DATA}"

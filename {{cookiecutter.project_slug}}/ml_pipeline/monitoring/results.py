@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ml_pipeline import periods, storage
-from ml_pipeline.monitoring.document import HISTORY, Document
+from ml_pipeline.monitoring.document import Document
 from ml_pipeline.settings import Settings
 
 DRIFT, SCORED = "drift.json", "scored.json"
+HISTORY = 12  # earlier periods that a document tells of
 
 
 def uri(period: str, settings: Settings, *parts: str) -> str:

@@ -56,7 +56,7 @@ def page_of(drift: Mapping[str, Any]) -> Page:
     headline, lead = verdict(found)
     return Page(
         title=f"{_group(found)}, period {found['period']}, execution {found['execution']}",
-        tone="quiet" if found.is_few and found["status"] == "quiet" else TONES[found["status"]],
+        tone=TONES[found["status"]],
         headline=headline,
         lead=[*lead, *found.notes],
         facts=facts(found),

@@ -19,6 +19,7 @@ from ml_pipeline.report.words import (
     plural,
     share,
     short,
+    side,
     upper,
 )
 
@@ -140,8 +141,9 @@ def _statistic(column: Mapping[str, Any], name: str) -> str | Cell:
 def _glossary(columns: list[dict[str, Any]]) -> Table:
     names = [name for name in STATISTICS if any(name in column["statistics"] for column in columns)]
     return Table(
-        "Statistics; their bounds were found at training time by drawing batches of this size. Beyond one is "
-        "drift if smallest_shift of the rows have moved too (settings.toml, [monitor])",
+        "Statistics. Their bounds were found at training time by drawing batches of this size; beyond one is "
+        "drift if smallest_shift of the rows have moved too. A bound that settings fix counts by itself "
+        "(settings.toml, [monitor])",
         ["Statistic", "What it says"],
         [list(STATISTICS[name]) for name in names],
         words=(0, 1),
@@ -160,11 +162,12 @@ def quality(found: Measured) -> Section:
             "Not known yet: no true labels of this period have come.",
             [Text(f"They are counted once truth/{found['period']}/ is there, however late that is.")],
         )
-    finding = "Quality holds: no metric is worse than chance explains."
+    finding = "Quality holds: no metric is beyond its bound."
     if found.worse:
-        names, verb = listed(metric(name) for name in found.worse), "is" if len(found.worse) == 1 else "are"
+        names = listed(metric(name) for name in found.worse)
+        verb, bound = ("is", "its bound") if len(found.worse) == 1 else ("are", "their bounds")
         since = found.streak("QualityDrop").told()
-        finding = f"{upper(names)} {verb} worse than chance explains, {since}."
+        finding = f"{upper(names)} {verb} worse than {bound}, {since}."
     rows = [_quality_row(*each) for each in document["metrics"].items()]
     unmatched = document["unmatched"]
     doubt = f"; {plural(unmatched, 'label')} matched no scored row" if unmatched else ""
@@ -174,8 +177,7 @@ def quality(found: Measured) -> Section:
 
 
 def _quality_row(name: str, each: Mapping[str, Any]) -> list[str | Cell]:
-    side = "at least" if each["bound"] is not None and each["bound"] <= each["baseline"] else "at most"
-    bound = NONE if each["bound"] is None else f"{side} {brief(each['bound'])}"
+    bound = NONE if each["bound"] is None else f"{side(name)} {brief(each['bound'])}"
     tone = "quiet" if each["bound"] is None else "bad" if each["violated"] else "good"
     meaning = METRICS.get(name, ("", ""))[1]
     return [metric(name), number(each["baseline"]), number(each["value"]), Cell(bound, tone), meaning]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ml_pipeline.names import BETTER_HIGH
+
 NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 ROUNDING = 1e-12  # a smaller number is what rounding left of zero
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -126,6 +128,12 @@ def short(text: str, limit: int = 28) -> str:
 
 def metric(name: str) -> str:
     return METRICS.get(name, (name, ""))[0]
+
+
+def side(name: str) -> str:
+    """Which way a metric keeps its bound."""
+    errors = (each for table in BETTER_HIGH.values() for each, high in table.items() if not high)
+    return "at most" if name in errors else "at least"
 
 
 def ordinal(count: int) -> str:

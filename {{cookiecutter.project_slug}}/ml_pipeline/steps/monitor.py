@@ -74,6 +74,8 @@ def _ready(
     storage.write_json(results.uri(period, settings, "constraints.json"), package.constraints)
     found = document.empty(period, execution_id, package.document)
     found = document.with_measured(found, measured, package, settings)
+    if found["status"] == "broken":
+        found = document.with_notes(found, _untrained(period, settings))
     found = document.with_history(found, results.earlier(period, settings))
     results.write(found, settings)
     return found
@@ -110,22 +112,37 @@ def _unscored(
     """The document of a period that Select found broken or empty.
 
     What an earlier execution scored stays, but without its mark: it is not of the rows that are there now.
-    So whoever waits for the mark waits on, and `auto` scores the period once it is mended.
+    So whoever waits for the mark waits on, and `auto` scores the period once it is mended. Nobody trains on
+    what an earlier execution labelled.
     """
     period = entry["period"]
     found = document.empty(period, execution_id, package)
     found = document.with_broken(found, entry["broken"]) | {"rows": entry["rows"]}
-    if publishing.withdraw(calendar.folder(period, settings, "output")):
-        note = (
-            f"score/{period}/output holds the scores of an earlier delivery, not of these rows; it has lost "
-            f"its {calendar.SUCCESS} for that"
-        )
-        print(f"Monitor: {note}", flush=True)
-        found = document.with_note(found, note)
+    found = document.with_notes(found, [*_unmarked(period, settings), *_untrained(period, settings)])
     found = document.with_history(found, results.earlier(period, settings))
     publishing.clear(results.uri(period, settings))
     results.write(found, settings)
     return found
+
+
+def _unmarked(period: str, settings: Settings) -> list[str]:
+    """What is to be told of scores that have lost their mark."""
+    if not publishing.withdraw(calendar.folder(period, settings, "output")):
+        return []
+    return [
+        f"score/{period}/output holds the scores of an earlier delivery, not of these rows; it has lost its "
+        f"{calendar.SUCCESS} for that"
+    ]
+
+
+def _untrained(period: str, settings: Settings) -> list[str]:
+    """What is to be told of training data that are withdrawn."""
+    if not publishing.withdraw_training(period, settings):
+        return []
+    return [
+        f"raw/{period} held the labelled rows of an earlier delivery, not these rows; it is deleted, so that "
+        "no model is trained on them"
+    ]
 
 
 def _roll_ups(documents: list[Document], labelled: Labelled) -> dict[str, int]:
