@@ -82,10 +82,8 @@ def _other(pipeline: str) -> str:
 
 
 def _command(name: str, settings: Settings, pipeline: str = "train") -> str:
-    from ml_pipeline.cloud.infrastructure import options  # which a local run has no need of
-
     which = "" if pipeline == "train" else f" --pipeline {pipeline}"
-    return f"`python -m ml_pipeline {name} {options(settings)}{which}`"
+    return f"`python -m ml_pipeline {name} {settings.options}{which}`"
 
 
 def status(arn: str) -> str:
