@@ -296,7 +296,13 @@ OPTIONS += [
         | {"-Connection", "ConnectionArn.Value", "PipelineRole.Watch"},
     ),
     ("codepipeline", {}, "ConnectionProvider", "GitLab", {"Connection.ProviderType"}),
-    ("codepipeline", {}, "Branch", "trunk", SOURCES | {"Deployment.Triggers", "Review.Triggers"}),
+    (
+        "codepipeline",
+        {},
+        "Branch",
+        "trunk",
+        SOURCES | {"Deployment.Triggers", "Review.Triggers", "Check.Environment"},
+    ),
     (
         "codepipeline",
         {},
