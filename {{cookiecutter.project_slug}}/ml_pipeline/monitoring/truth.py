@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_pipeline import cells, ingest, storage
+from ml_pipeline import cells, hashing, ingest, storage
 from ml_pipeline.dialect import DataError
 from ml_pipeline.features import FeatureSpec, RowError, canonical_text
 from ml_pipeline.monitoring import served
@@ -197,8 +196,7 @@ def _hashes_of(keys: pa.ChunkedArray) -> np.ndarray:
 
 def _hashes(keys: pa.Array) -> np.ndarray:
     """uint64; two of ten million ids share one with a chance of 3 in a million."""
-    objects = keys.fill_null("").to_numpy(zero_copy_only=False)
-    return pd.util.hash_array(objects, categorize=False)
+    return hashing.of_texts(keys.fill_null(""))
 
 
 def _refuse_twice(
