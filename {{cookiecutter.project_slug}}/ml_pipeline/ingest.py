@@ -92,16 +92,20 @@ def read_file(path: Path, options: Options) -> Raw:
     return _assembled(str(path), [_Object(str(path), partial(path.open, "rb"))], options)
 
 
-def columns_of(path: Path, options: Options) -> list[str]:
-    """Column names of a local CSV or parquet file, read without its rows. Raises DataError."""
+def columns_of(path: Path, options: Options, uri: str = "") -> list[str]:
+    """Column names of a local CSV or parquet file, read without its rows. Raises DataError.
+
+    uri: the object that it is a copy of, whose name tells the format and is told.
+    """
     if not path.is_file():
         raise DataError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    name = uri or str(path)
     with path.open("rb") as file:
-        if _format(str(path)) == "parquet":
-            names = _parquet_names(_parquet(file, str(path)), options, str(path))
+        if _format(name) == "parquet":
+            names = _parquet_names(_parquet(file, name), options, name)
         else:
-            names = list(_sniffed(file.read(HEAD_BYTES), str(path), options).names)
-    _check_columns(names, None, str(path))
+            names = list(_sniffed(file.read(HEAD_BYTES), name, options).names)
+    _check_columns(names, None, name)
     return names
 
 
@@ -127,6 +131,21 @@ def batches(
         else:
             stream = _Stream(file, hashlib.sha256())
             yield from _csv_rows(stream, source, _sniffed(stream.head, source.uri, options), options, columns)
+
+
+def blocks(
+    path: Path, options: Options, uri: str, columns: list[str]
+) -> Iterator[dict[str, pa.ChunkedArray]]:
+    """The columns as `read_file` understands them, block by block; options must tell their kinds.
+
+    uri: as in `batches`. Raises DataError.
+    """
+    rows = 0
+    for batch in batches(path, options, uri, columns):
+        readers = {name: options.reader(name) for name in columns}
+        _add_cells(readers, columns, batch, uri or str(path), rows)
+        rows += batch.num_rows
+        yield {name: reader.whole() for name, reader in readers.items()}
 
 
 def place(row: int, sources: tuple[Source, ...]) -> str:

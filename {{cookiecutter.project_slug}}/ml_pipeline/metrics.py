@@ -27,11 +27,21 @@ class Predictions:
 
     label, predicted: binary 0 or 1, multiclass the place of the class, regression the value, shape (n,).
     score: binary P(1), shape (n,); multiclass shape (n, classes); regression the prediction, shape (n,).
+    counts: how many rows each stands for, shape (n,); None = one.
     """
 
     label: np.ndarray
     score: np.ndarray
     predicted: np.ndarray
+    counts: np.ndarray | None = None
+
+    @property
+    def weights(self) -> np.ndarray:
+        return np.ones(len(self.label)) if self.counts is None else self.counts
+
+    @property
+    def rows(self) -> int:
+        return len(self.label) if self.counts is None else round(self.counts.sum())
 
     def at(self, places: np.ndarray) -> Predictions:
         return Predictions(self.label[places], self.score[places], self.predicted[places])
@@ -78,12 +88,16 @@ def resampled(
     value is scaled by sqrt(m / n): a spread falls with the root of the rows. Source: m out of n bootstrap
     (Bickel, Goetze, van Zwet 1997, Resampling fewer than n observations).
     """
-    generator, rows = np.random.default_rng(seed), len(found.label)
-    if rows <= RESAMPLED_ROWS:
-        of_weights = measure_of(found)
-        return [of_weights(resampled_weights(generator, rows)) for _ in range(samples)]
-    ones, scale = np.ones(RESAMPLED_ROWS), math.sqrt(RESAMPLED_ROWS / rows)
-    drawn = (generator.integers(0, rows, RESAMPLED_ROWS) for _ in range(samples))
+    generator, rows = np.random.default_rng(seed), found.rows
+    size = min(rows, RESAMPLED_ROWS)
+    drawn = (generator.integers(0, rows, size) for _ in range(samples))
+    if found.counts is not None:
+        ends = np.cumsum(found.counts)
+        drawn = (np.searchsorted(ends, places, side="right") for places in drawn)
+    if rows == size:
+        of_weights, most = measure_of(found), len(found.label)
+        return [of_weights(np.bincount(places, minlength=most).astype(np.float64)) for places in drawn]
+    ones, scale = np.ones(size), math.sqrt(size / rows)
     measured = (measure_of(found.at(places))(ones) for places in drawn)
     return [
         {name: value + scale * (each[name] - value) for name, value in values.items()} for each in measured
@@ -104,11 +118,6 @@ def interval(
     return low, high
 
 
-def resampled_weights(generator: np.random.Generator, rows: int) -> np.ndarray:
-    """How often each row is drawn in rows draws with replacement, shape (rows,)."""
-    return np.bincount(generator.integers(0, rows, rows), minlength=rows).astype(np.float64)
-
-
 def drawn_rows(rows: int, limit: int, seed: int) -> np.ndarray:
     """Places of at most limit of the rows, in order."""
     if rows <= limit:
@@ -120,11 +129,16 @@ def trivial_predictions(
     problem: str, train_label: np.ndarray, classes: int, label: np.ndarray
 ) -> Predictions:
     """What a model without features says: class shares and commonest class of training, or its mean."""
-    rows = len(label)
     if problem == "regression":
-        mean = np.full(rows, train_label.mean())
+        mean = np.full(len(label), train_label.mean())
         return Predictions(label, mean, mean)
     shares = np.bincount(train_label.astype(np.int64), minlength=classes) / len(train_label)
+    return constant_predictions(problem, shares, label)
+
+
+def constant_predictions(problem: str, shares: np.ndarray, label: np.ndarray) -> Predictions:
+    """What a classifier says that knows the shares of the classes alone."""
+    rows = len(label)
     predicted = np.full(rows, int(shares.argmax()))
     if problem == "binary":
         return Predictions(label, np.full(rows, shares[1]), predicted)

@@ -39,12 +39,12 @@ def statistics_and_spreads(
     problem: str, found: Predictions, constant: Predictions, classes: tuple[str, ...], samples: int, seed: int
 ) -> tuple[dict[str, Any], Spreads]:
     """`statistics`, and the values and standard deviations behind it, however few the rows are."""
-    rows, ones = len(found.label), np.ones(len(found.label))
+    rows = found.rows
 
     def values_of(predictions: Predictions) -> Callable[[np.ndarray], Values]:
         return _values(problem, predictions, classes)
 
-    of_found, of_constant = (values_of(predictions)(ones) for predictions in (found, constant))
+    of_found, of_constant = (values_of(predictions)(found.weights) for predictions in (found, constant))
     drawn = resampled(values_of, found, of_found, samples, seed)
     spreads = {
         name: (float(value), _spread([values[name] for values in drawn])) for name, value in of_found.items()
@@ -81,8 +81,8 @@ def worse(metric: str) -> str:
 
 
 def _values(problem: str, found: Predictions, classes: tuple[str, ...]) -> Callable[[np.ndarray], Values]:
-    """Model Monitor's metrics by row weights."""
-    of_weights = measure(problem, found)
+    """Model Monitor's metrics by row weights; of several classes they look at no score."""
+    of_weights = measure(problem, found) if problem != "multiclass" else None
 
     def regression(weights: np.ndarray) -> Values:
         values = of_weights(weights)
@@ -130,7 +130,7 @@ def _rates(true_positive: float, false_positive: float, false_negative: float) -
 
 
 def _matrix(found: Predictions, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    counts = confusion_matrix(found.label, found.predicted, len(classes), np.ones(len(found.label)))
+    counts = confusion_matrix(found.label, found.predicted, len(classes), found.weights)
     return {
         label: dict(zip(classes, map(int, row), strict=True))
         for label, row in zip(classes, counts, strict=True)

@@ -29,7 +29,8 @@ def multiclass(rows: int, classes: int = 4) -> Predictions:
 
 
 def weights_of(rows: int) -> np.ndarray:
-    return metrics.resampled_weights(np.random.default_rng(5), rows)
+    """How often each row is drawn in as many draws with replacement."""
+    return np.bincount(np.random.default_rng(5).integers(0, rows, rows), minlength=rows).astype(float)
 
 
 @pytest.mark.parametrize("weights", [np.ones(500), weights_of(500)], ids=["rows", "resample"])

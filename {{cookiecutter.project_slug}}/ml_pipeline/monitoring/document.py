@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from ml_pipeline import metrics
 from ml_pipeline.bias_metrics import STAGES
 from ml_pipeline.drift import broken, judge
 from ml_pipeline.drift.judge import Judged
@@ -108,7 +105,7 @@ def with_labels(
     """
     quality = judge.quality(
         package.thresholds["evaluate"]["quality"],
-        _values(found, statistics, package),
+        _values(statistics),
         found.rows,
         settings.monitor,
     )
@@ -307,13 +304,10 @@ def _merged(before: Sequence[Mapping[str, Any]], added: Sequence[Mapping[str, An
     return list(found.values())
 
 
-def _values(found: Joined, statistics: Mapping[str, Any], package: Package) -> dict[str, float | None]:
-    """Metrics by name: those of metrics.json and Model Monitor's."""
-    problem = package.spec.target.problem
-    own = metrics.measure(problem, found.predictions)(np.ones(found.rows))
+def _values(statistics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Metrics by Model Monitor's names."""
     (section,) = (name for name in statistics if name.endswith("_metrics"))
-    theirs = {name: entry.get("value") for name, entry in statistics[section].items()}
-    return {name: _number(value) for name, value in (own | theirs).items()}
+    return {name: _number(entry.get("value")) for name, entry in statistics[section].items()}
 
 
 def _number(value: Any) -> float | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import pyarrow as pa
 from ml_pipeline import bias_metrics, metrics, model_quality
 from ml_pipeline.bias_metrics import POST_TRAINING, STAGES, Sample
 from ml_pipeline.dialect import DataError
+from ml_pipeline.features import Target
 from ml_pipeline.metrics import Predictions
 from ml_pipeline.monitoring import groups, measure, served, truth
+from ml_pipeline.monitoring.counted import Classified, Outcomes, Regressed
 from ml_pipeline.monitoring.groups import Group
 from ml_pipeline.monitoring.package import Package
 from ml_pipeline.monitoring.truth import Truth
@@ -24,110 +27,134 @@ from ml_pipeline.settings import Settings
 
 @dataclass(frozen=True)
 class Joined:
-    """Rows with a label. members: of each group. within: conditional group of each row, None without.
+    """Rows with a label. exact: metrics of all of them where `predictions` are drawn ones.
 
-    drawn: of them at most ft_rows, for FT; None without facets. unmatched: labels without a scored row.
+    samples: outcomes of each group. drawn: at most ft_rows of the rows, for FT; None without facets.
+    unmatched: labels without a scored row.
     """
 
     predictions: Predictions
-    members: Mapping[Group, np.ndarray]
-    within: np.ndarray | None
+    exact: Mapping[str, float]
+    samples: Mapping[Group, Sample]
     drawn: pa.Table | None
     unmatched: int
 
     @property
     def rows(self) -> int:
-        return len(self.predictions.label)
+        return self.predictions.rows
 
 
 class Joining:
-    """Takes the scored rows in blocks, and holds of those with a label what quality and bias are of."""
+    """Takes the scored rows in blocks, and counts of those with a label what quality and bias are of.
+
+    What grows with the labels is `Truth`, and one byte of each label here.
+    """
 
     def __init__(self, labels: Truth, package: Package, settings: Settings) -> None:
         self._truth, self._package, self._settings = labels, package, settings
-        self._groups = package.groups(settings.data)
-        self._times = np.zeros(len(labels.keys), np.int64)
-        self._parts: list[Predictions] = []
-        self._members: dict[Group, list[np.ndarray]] = {group: [] for group in self._groups}
+        self._is_joined = np.zeros(len(labels.keys), bool)
+        target, seed = package.spec.target, (settings.split.seed, measure.DRAWN)
+        self._predicted: Classified | Regressed = (
+            Regressed(seed) if target.problem == "regression" else Classified(len(target.classes))
+        )
+        self._outcomes = {group: Outcomes() for group in package.groups(settings.data)}
         self._codes: dict[Any, int] = {}
-        self._within: list[np.ndarray] = []
         self._drawn = Reservoir(settings.bias.ft_rows, (settings.bias.seed, measure.DRAWN))
 
     def add(self, block: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
         """The rows that have a label, and the labels. Raises DataError for a label of more than one row."""
         keys = truth.key_texts(truth.ids_of(block, self._package.ids))
         places = self._truth.places(keys)
-        np.add.at(self._times, places[places >= 0], 1)
-        self._refuse_twice(places, keys)
-        matched, label = block.filter(pa.array(places >= 0)), self._truth.labels[places[places >= 0]]
+        rows = np.flatnonzero(places >= 0)
+        self._refuse_twice(rows, places[rows], keys)
+        matched, label = block.take(pa.array(rows)), self._truth.labels[places[rows]].astype(np.float64)
         if len(label):
-            self._parts.append(_predictions(matched, label, self._package))
-            if self._groups:
-                self._add_groups(matched)
+            found = _predictions(matched, label, self._package)
+            self._predicted.add(found)
+            if self._outcomes:
+                self._add_outcomes(matched, found)
         return matched, label
 
     def ended(self) -> Joined:
         """Raises DataError when no label belongs to a row."""
-        if not self._parts:
+        if not self._is_joined.any():
             raise DataError(
-                f"none of its {len(self._times):,} labels belongs to a scored row; are they of "
+                f"none of its {len(self._is_joined):,} labels belongs to a scored row; are they of "
                 f"another period, or is {', '.join(self._package.ids)} another id?"
             )
-        whole = [np.concatenate(parts) for parts in zip(*map(_arrays, self._parts), strict=True)]
+        column = self._settings.data.group
         return Joined(
-            Predictions(*whole),
-            {group: np.concatenate(parts) for group, parts in self._members.items()},
-            np.concatenate(self._within) if self._within else None,
-            self._drawn.rows() if self._groups else None,
-            int(np.count_nonzero(self._times == 0)),
+            self._predicted.predictions(),
+            self._predicted.exact,
+            {group: each.sample(column not in ("", group.facet)) for group, each in self._outcomes.items()},
+            self._drawn.rows() if self._outcomes else None,
+            int(np.count_nonzero(~self._is_joined)),
         )
 
-    def _refuse_twice(self, places: np.ndarray, keys: pa.Array) -> None:
-        twice = (places >= 0) & (self._times[places] > 1)
+    def _refuse_twice(self, rows: np.ndarray, places: np.ndarray, keys: pa.Array) -> None:
+        """rows: of the block, that have a label. places: their labels'."""
+        order = np.argsort(places, kind="stable")
+        twice = self._is_joined[places]
+        twice[order[1:]] |= places[order[1:]] == places[order[:-1]]
         if twice.any():
             raise DataError(
-                f"more than one scored row has the id {truth.shown(keys[int(twice.argmax())].as_py())!r}: "
+                f"more than one scored row has the id "
+                f"{truth.shown(keys[int(rows[twice.argmax()])].as_py())!r}: "
                 f"its label may be of either; mend the ids, and score the period again"
             )
+        self._is_joined[places] = True
 
-    def _add_groups(self, matched: pa.RecordBatch) -> None:
-        for group in self._groups:
+    def _add_outcomes(self, matched: pa.RecordBatch, found: Predictions) -> None:
+        label, predicted = _outcomes(found, self._package)
+        within = self._within(matched)
+        for group, outcomes in self._outcomes.items():
             column = served.values(matched, self._package.layout.role_of(group.facet))
-            self._members[group].append(group.members(column))
-        if self._settings.data.group:
-            names, places = groups.conditional(matched, self._package.layout, self._settings.data.group)
-            codes = [self._codes.setdefault(name, len(self._codes)) for name in names]
-            self._within.append(np.array(codes, np.int64)[places])
+            outcomes.add(group.members(column), label, predicted, within)
         self._drawn.add(matched)
 
-
-def _arrays(part: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return part.label, part.score, part.predicted
+    def _within(self, matched: pa.RecordBatch) -> np.ndarray:
+        """Each row's conditional group, from 0."""
+        column = self._settings.data.group
+        if not column:
+            return np.zeros(len(matched), np.int64)
+        names, places = groups.conditional(matched, self._package.layout, column)
+        return np.array([self._codes.setdefault(name, len(self._codes)) for name in names], np.int64)[places]
 
 
 def _predictions(block: pa.RecordBatch, label: np.ndarray, package: Package) -> Predictions:
+    """Of more than two classes without scores: see `Classified`."""
     target = package.spec.target
     names = [served.key("output", name) for name in served.outputs_of(target)]
     if target.problem == "regression":
         values = served.values(block, names[0])
         return Predictions(label, values, values)
-    predicted = served.values(block, names[0])
-    places = package.spec.encode_label(predicted).astype(np.int64)
-    scores = np.stack([served.values(block, name) for name in names[1:]], axis=1)
-    return Predictions(label, scores if target.problem == "multiclass" else scores[:, 0], places)
+    places = package.spec.encode_label(served.values(block, names[0])).astype(np.int64)
+    is_binary = target.problem == "binary"
+    score = served.values(block, names[1]) if is_binary else np.zeros(len(label))
+    return Predictions(label, score, places)
 
 
 def quality(joined: Joined, package: Package, settings: Settings) -> dict[str, Any]:
     """Document of model_quality_statistics.json."""
     target, found = package.spec.target, joined.predictions
-    constant = metrics.trivial_predictions(target.problem, found.label, len(target.classes), found.label)
+    constant = found if target.problem == "regression" else _constant(found, target)
     samples, seed = settings.evaluate.bootstrap_samples, settings.split.seed
-    return model_quality.statistics(target.problem, found, constant, target.classes, samples, seed)
+    document = model_quality.statistics(target.problem, found, constant, target.classes, samples, seed)
+    (section,) = (name for name in document if name.endswith("_metrics"))
+    for name, value in joined.exact.items():
+        document[section][name]["value"] = value if math.isfinite(value) else "NaN"
+    return document
+
+
+def _constant(found: Predictions, target: Target) -> Predictions:
+    """What knows the shares of the labels alone."""
+    shares = np.bincount(found.label.astype(np.int64), found.weights, len(target.classes)) / found.rows
+    return replace(metrics.constant_predictions(target.problem, shares, found.label), counts=found.counts)
 
 
 def analysis(joined: Joined, model: Model, package: Package, settings: Settings) -> dict[str, Any]:
     """Document of analysis.json: all of Clarify's metrics of the joined rows, as in the baseline."""
-    measured = {group: _measured(group, joined, model, package, settings) for group in joined.members}
+    measured = {group: _measured(group, joined, model, package, settings) for group in joined.samples}
     return {"version": "1.0"} | {
         stage: {
             **{key: package.bias[stage][key] for key in ("label", "label_value_or_threshold")},
@@ -140,11 +167,12 @@ def analysis(joined: Joined, model: Model, package: Package, settings: Settings)
 def _measured(
     group: Group, joined: Joined, model: Model, package: Package, settings: Settings
 ) -> dict[str, list[dict[str, Any]]]:
-    label, predicted = _outcomes(joined.predictions, package)
-    within = joined.within if settings.data.group not in ("", group.facet) else None
-    sample = Sample(label, predicted, joined.members[group], within, np.empty((len(label), 0)))
     found = {
-        stage: [bias_metrics.entry(name, metric, sample) for name, metric in table.items() if name != "FT"]
+        stage: [
+            bias_metrics.entry(name, metric, joined.samples[group])
+            for name, metric in table.items()
+            if name != "FT"
+        ]
         for stage, table in STAGES.items()
     }
     encoded = model.spec.encode(measure.features_of(joined.drawn, package))

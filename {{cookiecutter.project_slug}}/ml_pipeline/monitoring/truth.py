@@ -6,8 +6,9 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,8 @@ LINE = (
 class Truth:
     """Labels by id. keys: 64-bit hashes of the ids, ascending. labels: as FeatureSpec encodes them.
 
-    unlabelled: rows whose label is missing, which are not among them.
+    unlabelled: rows whose label is missing, which are not among them. A label takes 8 bytes and, of classes,
+    1 (above 256 classes 2), of a regression 8; while they are sorted, 17 more.
     """
 
     keys: np.ndarray
@@ -46,43 +48,70 @@ class Truth:
         return np.where((self.keys[found] == hashes) & ~absent, found, -1)
 
 
+@dataclass(frozen=True)
+class _Form:
+    """What the rows are known by and what their labels are."""
+
+    spec: FeatureSpec
+    ids: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def kind(self) -> cells.Kind:
+        return "number" if self.spec.target.problem == "regression" else "category"
+
+    @property
+    def label_type(self) -> np.dtype:
+        is_number = self.spec.target.problem == "regression"
+        return np.dtype(float) if is_number else np.min_scalar_type(len(self.spec.target.classes) - 1)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Rows of an object. key: a text each. label: null where it is missing. before: rows before these."""
+
+    uri: str
+    before: int
+    key: pa.Array
+    label: pa.ChunkedArray
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Places of the rows with a label."""
+        return np.flatnonzero(self.label.is_valid().to_numpy())
+
+    def place(self, row: int) -> str:
+        return f"{self.uri} row {self.before + row + 1:,}"
+
+
 def read(folder_uri: str, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]) -> Truth:
     """Truth of all objects below the folder. Raises DataError naming object, row and remedy."""
     names = storage.data_objects(f"{folder_uri}/", [uri for uri, _ in storage.list_uris(f"{folder_uri}/")])
     if not names:
         raise DataError(f"{folder_uri}: no object with labels; bring one, or delete the folder's _SUCCESS")
-    return _whole(folder_uri, names, spec, ids, missing)
+    return _whole(folder_uri, names, _Form(spec, ids, missing))
 
 
 def read_file(path: Path, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]) -> Truth:
     """The same of a local file. Raises DataError."""
-    return _whole(str(path), [path], spec, ids, missing)
+    return _whole(str(path), [path], _Form(spec, ids, missing))
 
 
-def _whole(
-    place: str,
-    objects: Sequence[str | Path],
-    spec: FeatureSpec,
-    ids: tuple[str, ...],
-    missing: tuple[str, ...],
-) -> Truth:
-    tables = [_table(each, spec, ids, missing) for each in objects]
-    keys, labels = (
-        pa.chunked_array([chunk for table in tables for chunk in table[name].chunks])
-        for name in ("key", "label")
-    )
-    sources = tuple(
-        ingest.Source(str(each), 0, len(table["key"])) for each, table in zip(objects, tables, strict=True)
-    )
-    known = labels.is_valid().to_numpy()
-    rows = np.flatnonzero(known)
-    if not len(rows):
+def _whole(place: str, objects: Sequence[str | Path], form: _Form) -> Truth:
+    hashes, labels, unlabelled = [], [], 0
+    for block in _blocks(objects, form):
+        rows = block.labelled
+        hashes.append(_hashes(block.key.take(pa.array(rows))))
+        labels.append(_encoded(block, rows, form).astype(form.label_type))
+        unlabelled += len(block.key) - len(rows)
+    if not any(map(len, hashes)):
         raise DataError(f"{place}: no row has a label; bring labels, or delete the folder's _SUCCESS")
-    encoded = _encoded(labels.filter(pa.array(known)), spec, rows, sources)
-    hashes = _hashes_of(keys.filter(pa.array(known)))
-    order = np.argsort(hashes, kind="stable")
-    _refuse_twice(hashes[order], order, keys, rows, sources)
-    return Truth(hashes[order], encoded[order], len(known) - len(rows))
+    whole = np.concatenate(hashes)
+    hashes.clear()
+    order = np.argsort(whole)
+    whole = whole[order]
+    _refuse_twice(whole, objects, form)
+    return Truth(whole, np.concatenate(labels)[order], unlabelled)
 
 
 def key_texts(columns: list[pa.Array]) -> pa.Array:
@@ -100,51 +129,64 @@ def shown(key: str) -> str:
     return ", ".join(key.split(JOINT))
 
 
-def _table(
-    given: str | Path, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]
-) -> dict[str, Any]:
-    """Columns `key` and `label` of one object or local file, as chunked arrays."""
-    uri = str(given)
-    if uri.lower().endswith(JSON_LINES):
-        if len(ids) != 1:
-            raise DataError(
-                f"{uri}: an eventId is one id, but rows are known by {', '.join(ids)}: bring a CSV with these"
-            )
-        return _json_lines(given, spec, missing)
-    target = spec.target.name
-    kind: cells.Kind = "number" if spec.target.problem == "regression" else "category"
-    options = ingest.Options(missing, dict.fromkeys(ids, "category") | {target: kind})
-    raw = (ingest.read_file(given, options) if isinstance(given, Path) else ingest.read(given, options)).table
-    for name in (*ids, target):
-        if name not in raw.column_names:
+def _blocks(objects: Sequence[str | Path], form: _Form) -> Iterator[_Block]:
+    """All rows, block by block. Raises DataError."""
+    for each in objects:
+        if str(each).lower().endswith(JSON_LINES):
+            yield from _of_lines(each, form)
+        elif isinstance(each, Path):
+            yield from _of_table(each, str(each), form)
+        else:
+            with TemporaryDirectory() as scratch:
+                storage.download(each, Path(scratch, "labels"))
+                yield from _of_table(Path(scratch, "labels"), each, form)
+
+
+def _of_table(path: Path, uri: str, form: _Form) -> Iterator[_Block]:
+    target, before = form.spec.target.name, 0
+    options = ingest.Options(form.missing, dict.fromkeys(form.ids, "category") | {target: form.kind})
+    present, columns = ingest.columns_of(path, options, uri), [*form.ids, target]
+    for name in columns:
+        if name not in present:
             raise DataError(
                 f"{uri}: no column {name!r}; ground truth is a file with the columns "
-                f"{', '.join((*ids, target))}; there are: {', '.join(raw.column_names)}"
+                f"{', '.join(columns)}; there are: {', '.join(present)}"
             )
-    key = pa.chunked_array([key_texts([raw[name].combine_chunks() for name in ids])], pa.string())
-    if key.null_count:
-        row = int(np.argmax(key.is_null().to_numpy())) + 1
-        raise DataError(f"{uri} row {row:,}: no id ({', '.join(ids)}); fill it in, or leave the row out")
-    return {"key": key, "label": _plain(raw[target])}
+    for table in ingest.blocks(path, options, uri, columns):
+        key = key_texts([table[name].combine_chunks() for name in form.ids])
+        block = _Block(uri, before, key, table[target])
+        if key.null_count:
+            row = int(np.argmax(key.is_null().to_numpy(zero_copy_only=False)))
+            raise DataError(
+                f"{block.place(row)}: no id ({', '.join(form.ids)}); fill it in, or leave the row out"
+            )
+        yield block
+        before += len(key)
 
 
-def _json_lines(given: str | Path, spec: FeatureSpec, missing: tuple[str, ...]) -> dict[str, Any]:
-    keys, labels = [], []
-    for row, line in enumerate(_lines(given), start=1):
+def _of_lines(given: str | Path, form: _Form) -> Iterator[_Block]:
+    if len(form.ids) != 1:
+        raise DataError(
+            f"{given}: an eventId is one id, but rows are known by {', '.join(form.ids)}: "
+            f"bring a CSV with these"
+        )
+    numbered = enumerate(_lines(given), start=1)
+    while some := list(islice(numbered, served.BLOCK_ROWS)):
+        keys, labels = zip(*(_event(given, row, line) for row, line in some), strict=True)
+        column, before = cells.Reader(form.spec.target.name, form.missing, form.kind), some[0][0] - 1
         try:
-            key, label = event(line)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{given} line {row:,}: must be {LINE} ({_why(error)})") from None
-        keys.append(canonical_text(key))
-        labels.append(label)
-    column = cells.Reader(
-        spec.target.name, missing, "number" if spec.target.problem == "regression" else "category"
-    )
+            column.add(pa.array(labels, pa.string()))
+        except RowError as error:
+            raise DataError(f"{given} line {before + error.row:,}: {error.problem}") from None
+        yield _Block(str(given), before, pa.array(keys, pa.string()), column.whole())
+
+
+def _event(given: str | Path, row: int, line: bytes) -> tuple[str, str]:
     try:
-        column.add(pa.array(labels, pa.string()))
-    except RowError as error:
-        raise DataError(f"{given} line {error.row:,}: {error.problem}") from None
-    return {"key": pa.chunked_array([keys], pa.string()), "label": _plain(column.whole())}
+        key, label = event(line)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{given} line {row:,}: must be {LINE} ({_why(error)})") from None
+    return canonical_text(key), label
 
 
 def _lines(given: str | Path) -> Iterator[bytes]:
@@ -171,27 +213,13 @@ def _why(error: Exception) -> str:
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column if pa.types.is_floating(column.type) else column.cast(pa.string())
-
-
-def _encoded(
-    labels: pa.ChunkedArray, spec: FeatureSpec, rows: np.ndarray, sources: tuple[ingest.Source, ...]
-) -> np.ndarray:
+def _encoded(block: _Block, rows: np.ndarray, form: _Form) -> np.ndarray:
+    """Labels of these rows. Raises DataError."""
     try:
-        return spec.encode_label(cells.values(labels))
+        return form.spec.encode_label(cells.values(block.label.take(pa.array(rows))))
     except RowError as error:
-        place = ingest.place(int(rows[error.row - 1]) + 1, sources)
+        place = block.place(int(rows[error.row - 1]))
         raise DataError(f"{place}, column {error.column}: {error.problem}; correct the label") from None
-
-
-def _hashes_of(keys: pa.ChunkedArray) -> np.ndarray:
-    """Of all keys, block by block: as Python's texts they take more memory than everything else."""
-    blocks = (
-        keys.slice(start, served.BLOCK_ROWS).combine_chunks()
-        for start in range(0, len(keys), served.BLOCK_ROWS)
-    )
-    return np.concatenate([_hashes(block) for block in blocks])
 
 
 def _hashes(keys: pa.Array) -> np.ndarray:
@@ -199,20 +227,18 @@ def _hashes(keys: pa.Array) -> np.ndarray:
     return hashing.of_texts(keys.fill_null(""))
 
 
-def _refuse_twice(
-    hashes: np.ndarray,
-    order: np.ndarray,
-    keys: pa.ChunkedArray,
-    rows: np.ndarray,
-    sources: tuple[ingest.Source, ...],
-) -> None:
-    twice = np.flatnonzero(hashes[1:] == hashes[:-1])
+def _refuse_twice(hashes: np.ndarray, objects: Sequence[str | Path], form: _Form) -> None:
+    """hashes: ascending. The rows are read once more to tell which they are."""
+    twice = hashes[1:][hashes[1:] == hashes[:-1]]
     if not len(twice):
         return
-    repeated = len(np.unique(hashes[twice]))
-    first, second = (int(rows[order[place]]) for place in (twice[0], twice[0] + 1))
+    found = [
+        (block.place(int(row)), block.key[int(row)].as_py())
+        for block in _blocks(objects, form)
+        for row in block.labelled[_hashes(block.key.take(pa.array(block.labelled))) == twice[0]]
+    ]
+    (first, _), (second, key), *_ = found
     raise DataError(
-        f"{ingest.place(second + 1, sources)}: id {shown(keys[second].as_py())!r} has a label already, at "
-        f"{ingest.place(first + 1, sources)}; leave one label for each (ids that repeat: "
-        f"{repeated:,})"
+        f"{second}: id {shown(key)!r} has a label already, at {first}; leave one label for each (ids that "
+        f"repeat: {len(np.unique(twice)):,})"
     )
