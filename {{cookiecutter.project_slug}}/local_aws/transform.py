@@ -1,6 +1,7 @@
 """Batch transform jobs: the model's container, started as it is, and the objects posted to it."""
 
 import gzip
+import io
 import shutil
 import socket
 import tarfile
@@ -37,6 +38,7 @@ GRACE_SECONDS = 3.0
 MAX_REASON = 1024
 MAX_PRODUCT_MB = 100
 OBJECTS = 4  # at a time
+READ_BYTES = 1 << 20
 NO_SPLIT = "None"
 
 
@@ -269,6 +271,7 @@ class Job:
             "SM_MODEL_DIR": str(self.root / "model"),
             "SAGEMAKER_BIND_TO_PORT": str(port),
             "SAGEMAKER_BATCH": "true",
+            "OPENBLAS_NUM_THREADS": "1",  # more would spin at the start, and nothing of a model multiplies matrices
         }
         return built | served.environment | self.record.get("Environment", {})
 
@@ -350,13 +353,15 @@ class Job:
     def _transform_object(
         self, folder: Path, key: str, endpoint: Endpoint, limits: Limits, requests: ThreadPoolExecutor
     ) -> None:
-        """Writes the object's output to S3, once all of it is there."""
-        bucket, prefix = split_uri(self.uri)
-        source, target = download(self.s3, bucket, key, folder / "object"), folder / "object.out"
+        """Writes the object's output to S3, once all of it is there; the object is read as it arrives."""
+        (bucket, prefix), target = split_uri(self.uri), folder / "object.out"
+        folder.mkdir(parents=True)
         output = self.record["TransformOutput"]
-        opened = gzip.open if self.source.get("CompressionType") == "Gzip" else open
         lines = output.get("AssembleWith") == "Line"
-        with opened(source, "rb") as rows, target.open("wb") as file:
+        with closing(self.s3.get_object(Bucket=bucket, Key=key)["Body"]) as body, target.open("wb") as file:
+            rows = io.BufferedReader(body, READ_BYTES)
+            if self.source.get("CompressionType") == "Gzip":
+                rows = gzip.open(rows)
             file.writelines(transformed(rows, endpoint, self.processing, limits, lines, requests))
         upload(self.s3, target, f"{output['S3OutputPath'].rstrip('/')}/{name_below(prefix, key)}.out")
 

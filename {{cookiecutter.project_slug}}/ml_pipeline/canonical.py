@@ -17,7 +17,7 @@ import pyarrow.csv
 
 from ml_pipeline import cells, hashing, ingest, layout, storage
 from ml_pipeline.dialect import DataError
-from ml_pipeline.features import Category, Feature, Number, RowError
+from ml_pipeline.features import Category, Feature, Number, RowError, is_number
 from ml_pipeline.layout import Unfit, Wanted
 
 Violation = dict[str, str]
@@ -138,11 +138,19 @@ def _numbers(given: pa.Array, feature: Number, missing: tuple[str, ...]) -> pa.A
         plain = given.cast(pa.float64()) if pa.types.is_string(given.type) else None
     except pa.ArrowInvalid:
         plain = None
-    column = _read_cells(given if plain is None else plain, feature.name, missing, "number")
+    if plain is not None and _is_read_as_it_is(plain, missing):
+        column = plain
+    else:
+        column = _read_cells(given if plain is None else plain, feature.name, missing, "number")
     _refuse_too_large(column, feature)
     if plain is None:
         return column
     return given if column.null_count == given.null_count else pc.if_else(column.is_valid(), given, None)
+
+
+def _is_read_as_it_is(numbers: pa.Array, missing: tuple[str, ...]) -> bool:
+    """Whether none of the numbers stands for a missing one, and none is infinite."""
+    return not any(map(is_number, missing)) and pc.all(pc.is_finite(numbers), min_count=0).as_py()
 
 
 def _read_cells(given: pa.Array, name: str, missing: tuple[str, ...], kind: cells.Kind) -> pa.Array:

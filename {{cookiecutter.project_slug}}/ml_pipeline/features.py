@@ -72,7 +72,10 @@ class Number:
     def encode(self, values: np.ndarray, missing: Iterable[str]) -> np.ndarray:
         """float64, shape (n,). Raises RowError for a cell that is neither missing nor a finite number."""
         numbers = parse_numbers(values, missing, self.name)
-        return (np.where(np.isnan(numbers), self.median, numbers) - self.center) / self.scale
+        numbers[np.isnan(numbers)] = self.median
+        numbers -= self.center
+        numbers /= self.scale
+        return numbers
 
 
 @dataclass(frozen=True)

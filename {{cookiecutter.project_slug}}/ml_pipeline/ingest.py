@@ -129,7 +129,7 @@ def batches(
             names = columns or _parquet_names(table, options, source.uri)
             yield from table.iter_batches(BATCH_ROWS, columns=names)
         else:
-            stream = _Stream(file, hashlib.sha256())
+            stream = _Stream(file)
             yield from _csv_rows(stream, source, _sniffed(stream.head, source.uri, options), options, columns)
 
 
@@ -227,11 +227,14 @@ def _add_cells(
 
 
 class _Stream:
-    """A file whose bytes are hashed and counted as they are read, for pyarrow to read on from its head."""
+    """A file whose bytes are counted as they are read, for pyarrow to read on from its head.
+
+    digest: takes the bytes too, if there is one.
+    """
 
     closed = False
 
-    def __init__(self, file: BinaryIO, digest: Any) -> None:
+    def __init__(self, file: BinaryIO, digest: Any = None) -> None:
         self._file, self._digest, self.size = file, digest, 0
         self.head = b""
         while len(self.head) < HEAD_BYTES and (piece := self._next(HEAD_BYTES - len(self.head))):
@@ -249,7 +252,8 @@ class _Stream:
 
     def _next(self, size: int) -> bytes:
         piece = self._file.read(size)
-        self._digest.update(piece)
+        if self._digest:
+            self._digest.update(piece)
         self.size += len(piece)
         return piece
 
