@@ -180,6 +180,26 @@ def test_whole_number_ranges_stay_whole_numbers(load):
             "unknown key rmse (settings.toml, [monitor.thresholds]); known are: psi, ks, chi_squared, ",
         ),
         (
+            "[monitor.thresholds] ",
+            "[monitor.thresholds]\nl_infinity = 0.2 ",
+            "categorical_method must be LInfinity, since [monitor.thresholds] fixes l_infinity, got 'ChiSq",
+        ),
+        (
+            "[env.prod.tune]",
+            "[env.local]\ndata.facets = []\nmonitor.thresholds.DI = 0.2\n[env.prod.tune]",
+            "facets must be at least one column, since [monitor.thresholds] fixes DI, got []",
+        ),
+        (
+            "[env.prod.tune]",
+            '[env.local]\ndata.group = ""\nmonitor.thresholds.CDDPL = 0.2\n[env.prod.tune]',
+            "group must be a column, since [monitor.thresholds] fixes CDDPL, got ''",
+        ),
+        (
+            "[env.prod.tune]",
+            "[env.local]\ndata.ids = []\nmonitor.thresholds.auc = 0.8\n[env.prod.tune]",
+            "ids must be at least one column, since [monitor.thresholds] fixes auc, and labels are joined by",
+        ),
+        (
             'timezone = "UTC"',
             'timezone = "Mars/Base"',
             "timezone must be what EventBridge Scheduler takes",

@@ -53,6 +53,8 @@ QUALITY_DRIFT = {
     "multiclass": ("accuracy", "weighted_f1"),
     "regression": ("rmse", "mae", "r2"),
 }
+# Metrics that need no labels: they are measured when rows are scored, the others when their labels have come.
+WITHOUT_LABELS = ("CI", "DPPL", "DI", "CDDPL")
 # Differences of shares, whose spread is that of shares. The others are these in other words (KL, JS, LP, TVD
 # and KS are DPL, DI is DPPL), have no spread to speak of (DCA, DCR and TE are ratios of counts), or are of
 # single rows (FT, GE).

@@ -15,13 +15,13 @@ from ml_pipeline import schedule
 from ml_pipeline.errors import InputError
 from ml_pipeline.names import (
     BETTER_HIGH,
-    BIAS_DRIFT,
     DRIFT_STATISTICS,
     HYPERPARAMETERS,
     OBJECTIVE_METRICS,
     POST_TRAINING_BIAS,
     PRE_TRAINING_BIAS,
     QUALITY_DRIFT,
+    WITHOUT_LABELS,
 )
 from ml_pipeline.parameters import PIPELINES
 
@@ -494,8 +494,7 @@ def _check_between_sections(settings: Settings) -> None:
     for metric, (low, high) in settings.gate.bias.items():
         if low > high:
             _refuse([low, high], "[lowest, highest]", f"gate.bias.{metric}")
-    fixable = (*DRIFT_STATISTICS, *QUALITY_DRIFT[data.problem], *BIAS_DRIFT)
-    _refuse_unknown(settings.monitor.thresholds, fixable, "monitor.thresholds")
+    _check_fixed(settings.monitor, data)
     _refuse_unknown(settings.gate.bias, (*PRE_TRAINING_BIAS, *POST_TRAINING_BIAS), "gate.bias")
     if settings.gate.metric and settings.gate.metric not in BETTER_HIGH[data.problem]:
         known = ", ".join(BETTER_HIGH[data.problem])
@@ -510,6 +509,25 @@ def _check_between_sections(settings: Settings) -> None:
     if settings.gate.bias and not data.facets:
         _refuse([], "at least one column, since [gate.bias] sets bounds", "data.facets")
     _check_schedule(settings.schedule)
+
+
+def _check_fixed(monitor: Monitor, data: Data) -> None:
+    """Refuses a fixed threshold that nothing would ever be held against."""
+    quality, bias = QUALITY_DRIFT[data.problem], (*PRE_TRAINING_BIAS, *POST_TRAINING_BIAS)
+    _refuse_unknown(monitor.thresholds, (*DRIFT_STATISTICS, *quality, *bias), "monitor.thresholds")
+    for name in monitor.thresholds:
+        since = f"since [monitor.thresholds] fixes {name}"
+        if name in bias and not data.facets:
+            _refuse([], f"at least one column, {since}", "data.facets")
+        if name in ("CDDL", "CDDPL") and not data.group:
+            _refuse("", f"a column, {since}", "data.group")
+        if name in (*quality, *bias) and name not in WITHOUT_LABELS and not data.ids:
+            _refuse([], f"at least one column, {since}, and labels are joined by it", "data.ids")
+        method = {"chi_squared": "ChiSquared", "l_infinity": "LInfinity"}.get(
+            name, monitor.categorical_method
+        )
+        if method != monitor.categorical_method:
+            _refuse(monitor.categorical_method, f"{method}, {since}", "monitor.categorical_method")
 
 
 def _check_schedule(section: Schedule) -> None:

@@ -22,6 +22,7 @@ from ml_pipeline.drift.bins import Bins
 from ml_pipeline.drift.judge import Judged
 from ml_pipeline.facets import Facet, Outcomes, Table
 from ml_pipeline.features import Column, Texts
+from ml_pipeline.monitoring import violations
 from ml_pipeline.names import QUALITY_DRIFT
 from ml_pipeline.settings import Monitor
 
@@ -430,3 +431,25 @@ def test_a_group_of_few_rows_is_not_judged() -> None:
     )
     women = {"DPPL": document["facets"][0]["metrics"]["DPPL"]["value"] + 1}
     assert judge.bias(document, "sex", "f", women, 300, SETTINGS.monitor)["DPPL"]["violated"]
+
+
+def test_a_bound_of_settings_is_judged_where_the_baseline_has_none() -> None:
+    fixed = dataclasses.replace(ANY_SHIFT, thresholds={"DI": 0.2, "TE": 1.0, "DPPL": 0.1, "psi": 0.1})
+    document = calibrate.bias([{"facet": "sex", "group": "f", "share": 0.0, "metrics": {}}], 400, 0.01)
+    values = {"DI": 0.7, "TE": -0.9, "DPPL": math.inf, "DPL": 0.9}
+    found = judge.bias(document, "sex", "f", values, 400, fixed)
+    assert list(found) == ["DI", "TE", "DPPL"]
+    assert [found["DI"][name] for name in ("baseline", "low", "high", "violated")] == [None, 0.8, 1.2, True]
+    assert [found["TE"][name] for name in ("low", "high", "violated")] == [-1.0, 1.0, False]
+    assert found["DPPL"] == {"baseline": None, "value": None, "low": None, "high": None, "violated": False}
+    assert judge.bias(document, "sex", "f", values, 49, fixed)["DI"]["violated"] is False
+    entry = {"facet": "sex", "group": "f", "metrics": found}
+    (told,) = violations.of_bias([entry])
+    assert told["description"] == "DI is 0.7, baseline not known: outside of 0.8 to 1.2"
+
+
+def test_a_bound_of_quality_is_judged_where_the_baseline_has_none() -> None:
+    fixed = dataclasses.replace(ANY_SHIFT, thresholds={"auc": 0.8})
+    document = calibrate.quality({}, 400, 0.01)
+    found = judge.quality(document, {"auc": 0.75, "accuracy": 0.1}, 100, fixed)
+    assert found == {"auc": {"baseline": None, "value": 0.75, "bound": 0.8, "violated": True}}

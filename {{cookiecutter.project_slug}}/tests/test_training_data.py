@@ -113,6 +113,8 @@ def test_training_data_of_an_earlier_delivery_go_when_a_later_one_is_broken(
     assert f"raw/{PERIOD} held the labelled rows of an earlier delivery" in note and note in summary
     page = storage.read_bytes(made.uri("score", PERIOD, "monitor", "report.html")).decode()
     assert f"raw/{PERIOD} held the labelled rows of an earlier delivery" in page
+    made.score({PERIOD: rows.assign(debt=np.nan)}, "dddddddddddf")  # tells of it still
+    assert made.drift(PERIOD)["notes"] == [note]
     made.score({PERIOD: rows}, "eeeeeeeeeeee")
     assert made.training_rows(PERIOD) == 300 and made.drift(PERIOD)["notes"] == []
 
@@ -128,6 +130,9 @@ def test_they_go_as_well_when_the_later_delivery_cannot_be_scored(
         made.score({PERIOD: UNSCORED[state]}, "dddddddddddd")
     assert made.names("raw") == []
     scores, training = made.drift(PERIOD)["notes"]
+    with pytest.raises(DataError, match=f"{PERIOD} was not scored"):
+        made.score({PERIOD: UNSCORED[state]}, "dddddddddddf")
+    assert made.drift(PERIOD)["notes"] == [scores, training]
     assert "score/" in scores and f"raw/{PERIOD} held the labelled rows of an earlier" in training
 
 

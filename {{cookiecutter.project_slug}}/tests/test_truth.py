@@ -275,7 +275,8 @@ def test_bias_of_labels_is_that_of_the_bias_step(world: Callable[..., World]) ->
 def test_bounds_that_settings_fix_replace_the_calibrated_ones_of_quality_and_bias(
     world: Callable[..., World],
 ) -> None:
-    made, rows = world(monitor={"thresholds": {"auc": 0.999, "DPL": 0.01, "AD": 0.9}}), applicants(900, 12)
+    bounds = {"auc": 0.999, "DPL": 0.01, "AD": 0.9, "DI": 0.01, "GE": 0.9}
+    made, rows = world(monitor={"thresholds": bounds}), applicants(900, 12)
     made.truth(PERIOD, rows)
     made.score({PERIOD: rows})
     found = made.drift(PERIOD)
@@ -286,7 +287,15 @@ def test_bounds_that_settings_fix_replace_the_calibrated_ones_of_quality_and_bia
     assert [bias["DPL"][side] for side in ("low", "high")] == [-0.01, 0.01]
     assert 0.01 < bias["DPL"]["value"] < bias["DPL"]["baseline"]  # fairer than before, and not enough
     assert [bias["AD"][side] for side in ("low", "high")] == [-0.9, 0.9]
-    assert sent()["QualityDrop"] == 1.0 and sent()["BiasDrift"] == 2.0  # of men it is the opposite
+    assert [bias["DI"][side] for side in ("baseline", "low", "high")] == [
+        None,
+        0.99,
+        1.01,
+    ]  # never calibrated
+    assert bias["DI"]["violated"] and bias["GE"]["high"] == 0.9 and not bias["GE"]["violated"]
+    assert sent()["QualityDrop"] == 1.0 and sent()["BiasDrift"] == 4.0  # of men it is the opposite
+    page = storage.read_bytes(made.uri("score", PERIOD, "monitor", "report.html")).decode()
+    assert page == drift.page(found)
 
 
 def test_bias_that_becomes_worse_rings_alone(world: Callable[..., World]) -> None:

@@ -19,6 +19,8 @@ TOO_FEW = "too few"  # status of a period with fewer rows
 FEWEST_OF_A_KIND = 20  # of a group and outcome, that a difference of shares is judged by
 METHODS = {"ChiSquared": "chi_squared", "LInfinity": "l_infinity"}
 ERRORS = ("rmse", "mae")  # worse when greater, and spread in proportion
+PARITY = {"DI": 1.0}  # a ratio; of all other bias metrics it is 0
+UNKNOWN: dict[str, Any] = {"value": None}  # a metric that the baseline does not have
 
 Statistic = dict[str, float | bool | None]
 
@@ -89,11 +91,12 @@ def quality(
     """{metric: {baseline, value, bound, violated}}. document: `quality` of thresholds.json; rows: labelled.
 
     A value worse than the bound is violated. Scores in [0, 1] are compared as arcsine of their root, errors
-    as logarithm, where their spread is about the same everywhere and normal; a bound of settings as it is.
+    as logarithm, where their spread is about the same everywhere and normal; a bound of settings as it is,
+    also of a metric that the document does not have, whose baseline is None.
     """
     return {
         name: _quality(name, metric, values.get(name), rows, document, monitor.thresholds.get(name))
-        for name, metric in document["metrics"].items()
+        for name, metric in _with_fixed(document["metrics"], values, monitor).items()
     }
 
 
@@ -108,15 +111,27 @@ def bias(
     """{metric: {baseline, value, low, high, violated}} of one facet group. document: bias's thresholds.json.
 
     values: by metric, None or infinite where it is not defined. A metric is violated if it lies outside of
-    low to high; it must have moved by smallest_shift at least. One that settings fix may lie as far from 0,
-    parity, as they say.
+    low to high; it must have moved by smallest_shift at least. One that settings fix may lie as far from
+    parity as they say, also one that the document does not have, whose baseline is None.
     """
     found = [each for each in document["facets"] if (each["facet"], each["group"]) == (facet, group)]
     return {
-        name: _bias(metric, values.get(name), spread, monitor.smallest_shift, monitor.thresholds.get(name))
+        name: _fixed_bias(name, metric, values.get(name), rows, monitor.thresholds[name])
+        if name in monitor.thresholds
+        else _bias(metric, values.get(name), spread, monitor.smallest_shift)
         for of_group in found
         for spread in [_bias_spread(of_group["share"], document, rows)]
-        for name, metric in of_group["metrics"].items()
+        for name, metric in _with_fixed(of_group["metrics"], values, monitor).items()
+    }
+
+
+def _with_fixed(
+    metrics: Mapping[str, Mapping[str, float]], values: Mapping[str, float | None], monitor: Monitor
+) -> dict[str, Mapping[str, float]]:
+    """Metrics of thresholds.json, and those that settings alone have a bound for."""
+    return {
+        **metrics,
+        **{name: UNKNOWN for name in monitor.thresholds if name in values and name not in metrics},
     }
 
 
@@ -189,8 +204,10 @@ def _quality(
     baseline, m = metric["value"], document["rows"]
     if rows < FEWEST_ROWS or value is None or not math.isfinite(value):
         return {"baseline": baseline, "value": _finite(value), "bound": None, "violated": False}
-    spread = document["z"] * math.sqrt(1 / rows + 1 / m)
-    bound = _worst(name, baseline, metric["deviation"], spread, m) if fixed is None else fixed
+    bound = fixed
+    if bound is None:
+        spread = document["z"] * math.sqrt(1 / rows + 1 / m)
+        bound = _worst(name, baseline, metric["deviation"], spread, m)
     worse = value > bound if name in ERRORS else value < bound
     return {"baseline": baseline, "value": value, "bound": bound, "violated": bool(worse)}
 
@@ -221,13 +238,27 @@ def _bias(
     value: float | None,
     spread: float | None,
     smallest: float,
-    fixed: float | None,
 ) -> dict[str, float | bool | None]:
-    baseline = metric["value"]
-    if spread is None or value is None or not math.isfinite(value):
-        return {"baseline": baseline, "value": _finite(value), "low": None, "high": None, "violated": False}
+    if spread is None:
+        return _within(metric["value"], value, None)
     allowed = max(spread * metric["deviation"], smallest)
-    low, high = (baseline - allowed, baseline + allowed) if fixed is None else (-fixed, fixed)
+    return _within(metric["value"], value, (metric["value"] - allowed, metric["value"] + allowed))
+
+
+def _fixed_bias(
+    name: str, metric: Mapping[str, float], value: float | None, rows: int, fixed: float
+) -> dict[str, float | bool | None]:
+    parity = PARITY.get(name, 0.0)
+    return _within(metric["value"], value, (parity - fixed, parity + fixed) if rows >= FEWEST_ROWS else None)
+
+
+def _within(
+    baseline: float | None, value: float | None, bounds: tuple[float, float] | None
+) -> dict[str, float | bool | None]:
+    """The verdict; None as bounds, and a value that is not known, are not judged."""
+    if bounds is None or value is None or not math.isfinite(value):
+        return {"baseline": baseline, "value": _finite(value), "low": None, "high": None, "violated": False}
+    low, high = bounds
     return {
         "baseline": baseline,
         "value": value,

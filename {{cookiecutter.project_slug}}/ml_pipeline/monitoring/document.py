@@ -9,15 +9,14 @@ from ml_pipeline.bias_metrics import STAGES
 from ml_pipeline.drift import broken, judge
 from ml_pipeline.drift.judge import Judged
 from ml_pipeline.monitoring import served, violations
-from ml_pipeline.monitoring.groups import WITHOUT_LABELS
 from ml_pipeline.monitoring.joined import Joined
 from ml_pipeline.monitoring.measure import GroupMetrics, Measured
 from ml_pipeline.monitoring.package import Package
+from ml_pipeline.names import WITHOUT_LABELS
 from ml_pipeline.settings import Settings
 
 VERSION = 1
 NEW_NAMED = 5  # of a column's new categories
-PARITY = {"DI": 1.0}  # a ratio; of all other metrics it is 0
 
 Document = dict[str, Any]
 
@@ -263,7 +262,7 @@ def _bias_with_labels(
 def _bias(
     values: GroupMetrics, wanted: Collection[str], rows: int, package: Package, settings: Settings
 ) -> list[dict[str, Any]]:
-    """Entries of `bias` with the wanted metrics that the model has thresholds for. rows: measured ones."""
+    """Entries of `bias`, of the wanted metrics that the model or settings have bounds for. rows: measured."""
     entries = []
     for (facet, group), found in values.items():
         judged = judge.bias(package.thresholds["bias"], facet, group, found, rows, settings.monitor)
@@ -289,7 +288,7 @@ def _outcome(stage: str, package: Package) -> str:
 
 def _if_further(name: str, judged: Mapping[str, Any]) -> dict[str, Any]:
     """The verdict, but none on what is nearer to parity than before: to become fairer is no drift."""
-    parity = PARITY.get(name, 0.0)
+    parity = judge.PARITY.get(name, 0.0)
     further = judged["violated"] and abs(judged["value"] - parity) > abs(judged["baseline"] - parity)
     return {**judged, "violated": further}
 

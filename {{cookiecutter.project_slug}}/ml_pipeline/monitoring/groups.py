@@ -14,12 +14,11 @@ from ml_pipeline import bias_metrics, facets
 from ml_pipeline.features import Column, Feature, Texts, canonical_text, is_number
 from ml_pipeline.monitoring import served
 from ml_pipeline.monitoring.served import Layout
+from ml_pipeline.names import WITHOUT_LABELS
 from ml_pipeline.settings import Data
 
 POST = "post_training_bias_metrics"
 _INTERVAL = re.compile(r"\((\S+), \S+\]")  # what is above a threshold, as facets and Clarify name it
-# Metrics that need no labels: they are measured when rows are scored, the others when their labels have come.
-WITHOUT_LABELS = ("CI", "DPPL", "DI", "CDDPL")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_pipeline import model_quality
 from ml_pipeline.drift.judge import Judged
-from ml_pipeline.monitoring.groups import WITHOUT_LABELS
+from ml_pipeline.names import WITHOUT_LABELS
 
 Violation = dict[str, str]
 CHECKS = {
@@ -49,13 +49,17 @@ def of_bias(entries: Sequence[Mapping[str, Any]]) -> list[Violation]:
             "facet_value": entry["group"],
             "metric_name": name,
             "constraint_check_type": BIAS_CHECK,
-            "description": f"{name} is {found['value']:.4g}, baseline {found['baseline']:.4g}: outside of "
+            "description": f"{name} is {found['value']:.4g}, baseline {_told(found['baseline'])}: outside of "
             f"{found['low']:.4g} to {found['high']:.4g}",
         }
         for entry in entries
         for name, found in entry["metrics"].items()
         if found["violated"]
     ]
+
+
+def _told(baseline: float | None) -> str:
+    return "not known" if baseline is None else f"{baseline:.4g}"
 
 
 def of_attribution(found: Mapping[str, Any], label: str) -> list[Violation]:

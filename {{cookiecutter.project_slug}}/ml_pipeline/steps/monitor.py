@@ -69,13 +69,14 @@ def _ready(
 ) -> Document:
     """The period's document, after its scores and what was measured of it are written."""
     period, package = entry["period"], scorer.package
+    before = results.read(period, settings)
     measured = _published(entry, scorer, rows_uri, execution_id, settings)
     storage.write_json(results.uri(period, settings, "statistics.json"), measured.statistics)
     storage.write_json(results.uri(period, settings, "constraints.json"), package.constraints)
     found = document.empty(period, execution_id, package.document)
     found = document.with_measured(found, measured, package, settings)
     if found["status"] == "broken":
-        found = document.with_notes(found, _untrained(period, settings))
+        found = document.with_notes(found, _untrained(period, before, settings))
     found = document.with_history(found, results.earlier(period, settings))
     results.write(found, settings)
     return found
@@ -116,9 +117,10 @@ def _unscored(
     what an earlier execution labelled.
     """
     period = entry["period"]
+    before = results.read(period, settings)
     found = document.empty(period, execution_id, package)
     found = document.with_broken(found, entry["broken"]) | {"rows": entry["rows"]}
-    found = document.with_notes(found, [*_unmarked(period, settings), *_untrained(period, settings)])
+    found = document.with_notes(found, [*_unmarked(period, settings), *_untrained(period, before, settings)])
     found = document.with_history(found, results.earlier(period, settings))
     publishing.clear(results.uri(period, settings))
     results.write(found, settings)
@@ -135,14 +137,14 @@ def _unmarked(period: str, settings: Settings) -> list[str]:
     ]
 
 
-def _untrained(period: str, settings: Settings) -> list[str]:
-    """What is to be told of training data that are withdrawn."""
-    if not publishing.withdraw_training(period, settings):
-        return []
-    return [
+def _untrained(period: str, before: Document | None, settings: Settings) -> list[str]:
+    """What is to be told of training data that are withdrawn, now or when `before` was told of the period."""
+    told = (
         f"raw/{period} held the labelled rows of an earlier delivery, not these rows; it is deleted, so that "
         "no model is trained on them"
-    ]
+    )
+    is_known = before is not None and told in before.get("notes", ())
+    return [told] if publishing.withdraw_training(period, settings) or is_known else []
 
 
 def _roll_ups(documents: list[Document], labelled: Labelled) -> dict[str, int]:
