@@ -1,4 +1,6 @@
-"""Objects to score as the header-less CSV that batch transform takes; memory does not grow with them.
+"""Objects to score as the header-less CSV that batch transform takes.
+
+What is in memory does not grow with them, but for hashes of the ids: 16 bytes a row at most.
 
 A problem is told as a violation in the form of SageMaker Model Monitor, and ends nothing: who wrote the data
 hears of all columns at once.
@@ -17,7 +19,7 @@ import pyarrow.csv
 
 from ml_pipeline import cells, hashing, ingest, layout, storage
 from ml_pipeline.dialect import DataError
-from ml_pipeline.features import Category, Feature, Number, RowError, is_number
+from ml_pipeline.features import Category, Feature, Number, RowError
 from ml_pipeline.layout import Unfit, Wanted
 
 Violation = dict[str, str]
@@ -70,7 +72,8 @@ def repeated(objects: list[Converted], ids: tuple[str, ...]) -> list[Violation]:
     hashes = [part for each in objects for part in each.hashes]
     if not hashes:
         return []
-    ordered = np.sort(np.concatenate(hashes))
+    ordered = np.concatenate(hashes)
+    ordered.sort()
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     if not len(twice):
         return []
@@ -138,19 +141,11 @@ def _numbers(given: pa.Array, feature: Number, missing: tuple[str, ...]) -> pa.A
         plain = given.cast(pa.float64()) if pa.types.is_string(given.type) else None
     except pa.ArrowInvalid:
         plain = None
-    if plain is not None and _is_read_as_it_is(plain, missing):
-        column = plain
-    else:
-        column = _read_cells(given if plain is None else plain, feature.name, missing, "number")
+    column = _read_cells(given if plain is None else plain, feature.name, missing, "number")
     _refuse_too_large(column, feature)
     if plain is None:
         return column
     return given if column.null_count == given.null_count else pc.if_else(column.is_valid(), given, None)
-
-
-def _is_read_as_it_is(numbers: pa.Array, missing: tuple[str, ...]) -> bool:
-    """Whether none of the numbers stands for a missing one, and none is infinite."""
-    return not any(map(is_number, missing)) and pc.all(pc.is_finite(numbers), min_count=0).as_py()
 
 
 def _read_cells(given: pa.Array, name: str, missing: tuple[str, ...], kind: cells.Kind) -> pa.Array:

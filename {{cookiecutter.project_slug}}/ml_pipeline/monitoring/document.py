@@ -271,14 +271,21 @@ def _bias(
             head = {"facet": facet, "group": group, "stage": stage, "outcome": _outcome(stage, package)}
             if names:
                 # a bound that settings fix is one of parity itself, and stands
+                known = _of_baseline(package.bias[stage], facet, group)
                 told = {
-                    name: judged[name]
+                    name: {**judged[name], "baseline": known.get(name)}
                     if name in settings.monitor.thresholds
                     else _if_further(name, judged[name])
                     for name in names
                 }
                 entries.append({**head, "metrics": told})
     return entries
+
+
+def _of_baseline(stage: Mapping[str, Any], facet: str, group: str) -> dict[str, float | None]:
+    """Values of the model's analysis.json by metric."""
+    (found,) = (each for each in stage["facets"][facet] if each["value_or_threshold"] == group)
+    return {metric["name"]: _number(metric["value"]) for metric in found["metrics"]}
 
 
 def _outcome(stage: str, package: Package) -> str:
