@@ -60,6 +60,7 @@ SETTINGS = Settings(
         missing=("", "?"),
         kinds={},
         delimiter="",
+        decimal=".",
         columns=(),
     ),
     split=Split(method="random", key="", time="", validation_fraction=0.2, test_fraction=0.25, seed=7),
