@@ -271,7 +271,7 @@ class Job:
             "SM_MODEL_DIR": str(self.root / "model"),
             "SAGEMAKER_BIND_TO_PORT": str(port),
             "SAGEMAKER_BATCH": "true",
-            "OPENBLAS_NUM_THREADS": "1",  # more would spin at the start, and nothing of a model multiplies matrices
+            "OPENBLAS_NUM_THREADS": "1",  # others would spin at the start, and have nothing to do
         }
         return built | served.environment | self.record.get("Environment", {})
 
@@ -359,9 +359,9 @@ class Job:
         output = self.record["TransformOutput"]
         lines = output.get("AssembleWith") == "Line"
         with closing(self.s3.get_object(Bucket=bucket, Key=key)["Body"]) as body, target.open("wb") as file:
-            rows = io.BufferedReader(body, READ_BYTES)
-            if self.source.get("CompressionType") == "Gzip":
-                rows = gzip.open(rows)
+            reader = io.BufferedReader(body, READ_BYTES)
+            is_packed = self.source.get("CompressionType") == "Gzip"
+            rows = gzip.GzipFile(fileobj=reader) if is_packed else reader
             file.writelines(transformed(rows, endpoint, self.processing, limits, lines, requests))
         upload(self.s3, target, f"{output['S3OutputPath'].rstrip('/')}/{name_below(prefix, key)}.out")
 
