@@ -33,7 +33,7 @@ def pipeline_option(parser: ArgumentParser) -> None:
 
 
 def version_number(text: str, env: str | None, suffix: str = "") -> int:
-    """Number of a model version. Raises InputError, which tells where versions are found, for another text."""
+    """Number of a model version. Raises InputError, which tells where to find one, for another text."""
     if text.isdecimal():
         return int(text)
     where = f"status --env {env}{f' --suffix {suffix}' if suffix else ''}" if env else "runs"
