@@ -72,6 +72,12 @@ class Desk:
             for each in self.client("cloudformation").describe_stacks()["Stacks"]
         }
 
+    def change_sets(self) -> list[str]:
+        """ExecutionStatus of every change set of every stack."""
+        client = self.client("cloudformation")
+        found = (client.list_change_sets(StackName=name)["Summaries"] for name in self.stacks())
+        return [each["ExecutionStatus"] for sets in found for each in sets]
+
     def content_hash(self) -> str:
         client = self.client("sagemaker")
         arn = client.describe_pipeline(PipelineName="demo-dev-train")["PipelineArn"]
@@ -164,11 +170,7 @@ def test_a_plan_of_what_is_deployed_is_unchanged_and_leaves_nothing_behind(deplo
     told = deployed.done("plan", "--env", "dev")
     assert "pipeline demo-dev-train: unchanged" in told and "pipeline demo-dev-score: unchanged" in told
     assert deployed.objects() == before
-    client = deployed.client("cloudformation")
-    sets = [
-        each for name in deployed.stacks() for each in client.list_change_sets(StackName=name)["Summaries"]
-    ]
-    assert {each["ExecutionStatus"] for each in sets} == {"EXECUTE_COMPLETE"}  # those of the deploy
+    assert set(deployed.change_sets()) == {"EXECUTE_COMPLETE"}  # those of the deploy
 
 
 def test_a_second_deploy_changes_nothing(deployed):
@@ -357,6 +359,17 @@ def test_settings_that_aws_would_refuse_change_nothing(deployed, pattern, text, 
     (deployed.project / "settings.toml").write_text(kept)
     assert ended.returncode == 2 and sentence in ended.stderr, ended.stderr
     assert deployed.objects() == before
+
+
+def test_a_plan_refuses_a_region_as_the_deployment_would(deployed):
+    before, kept = deployed.change_sets(), (deployed.project / "settings.toml").read_text()
+    deployed.edit("settings.toml", '^region = "us-east-1"', 'region = "us-nowhere-1"')
+    planned, tried = (deployed(command, "--env", "dev") for command in ("plan", "deploy"))
+    (deployed.project / "settings.toml").write_text(kept)
+    assert (planned.returncode, planned.stderr) == (tried.returncode, tried.stderr)
+    assert planned.returncode == 2 and len(planned.stderr.splitlines()) == 1
+    assert "region must be one that SageMaker has images in, got 'us-nowhere-1'" in planned.stderr
+    assert deployed.change_sets() == before
 
 
 def test_a_stack_that_was_rolled_back_is_refused_with_the_remedy(deployed):

@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from ml_pipeline import schedule
-from ml_pipeline.cloud import infrastructure, preflight
+from ml_pipeline.cloud import infrastructure, preflight, stacks
 from ml_pipeline.errors import InputError
 
 
@@ -156,3 +156,56 @@ def test_a_schedule_is_past_in_its_own_time_zone():
     assert schedule.is_past(at, "Europe/Berlin", noon)
     assert not schedule.is_past(at, "UTC", noon) and not schedule.is_past(at, "America/New_York", noon)
     assert not schedule.is_past("cron(0 6 ? * MON 2020)", "UTC", noon)
+
+
+@pytest.fixture
+def stack(monkeypatch):
+    """A function that has CloudFormation answer with a stack in this status."""
+    client = boto3.client("cloudformation", "eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    monkeypatch.setattr(stacks.boto3, "client", lambda service: client)
+    with Stubber(client) as stub:
+
+        def answer(status):
+            found = {
+                "StackName": "loans-dev-triggers",
+                "StackStatus": status,
+                "CreationTime": datetime.now(UTC),
+            }
+            stub.add_response("describe_stacks", {"Stacks": [found]})
+
+        yield answer
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (
+            "ROLLBACK_COMPLETE",
+            "delete it with `aws cloudformation delete-stack --stack-name loans-dev-triggers`",
+        ),
+        ("ROLLBACK_FAILED", "`aws cloudformation delete-stack --stack-name loans-dev-triggers`"),
+        ("CREATE_FAILED", "`aws cloudformation delete-stack --stack-name loans-dev-triggers`"),
+        ("DELETE_FAILED", "`aws cloudformation delete-stack --stack-name loans-dev-triggers`"),
+        ("UPDATE_FAILED", "`aws cloudformation rollback-stack --stack-name loans-dev-triggers`"),
+        (
+            "UPDATE_ROLLBACK_FAILED",
+            "`aws cloudformation continue-update-rollback --stack-name loans-dev-triggers`",
+        ),
+        ("ROLLBACK_IN_PROGRESS", "wait for its end"),
+        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "wait for its end"),
+        ("CREATE_IN_PROGRESS", "wait for its end"),
+    ],
+)
+def test_a_stack_that_cannot_be_changed_now_is_refused_with_its_status_and_the_remedy(stack, status, remedy):
+    stack(status)
+    with pytest.raises(InputError) as refused:
+        stacks.state("loans-dev-triggers")
+    told = str(refused.value)
+    assert told.startswith("stack loans-dev-triggers is ") and status in told
+    assert remedy in told and told.endswith("nothing was done")
+
+
+@pytest.mark.parametrize("status", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
+def test_a_stack_that_has_come_to_rest_is_ready_for_a_change(stack, status):
+    stack(status)
+    assert stacks.state("loans-dev-triggers") == stacks.READY
