@@ -171,6 +171,16 @@ def test_account_region_and_endpoint_are_said_first(cloud, trained):
     assert first.startswith(f"demo-dev: {place}, as arn:aws:")
 
 
+def test_an_object_of_s3_is_fetched_after_it_is_said_where_it_goes(cloud, trained):
+    body = (cloud.project / "data" / "sample.csv").read_bytes()
+    cloud.client("s3").put_object(Bucket=bucket("dev"), Key="exports/july.csv", Body=body)
+    given = f"s3://{bucket('dev')}/exports/july.csv"
+    lines = cloud.typed("upload", given, "--env", "dev", "--period", "2026-07-01").splitlines()
+    assert lines[0].startswith(f"demo-dev: account {ACCOUNT}, ") and lines[1].startswith(f"{given}: ")
+    wanted = ["raw/2026-07-01/_SUCCESS", "raw/2026-07-01/july.csv"]
+    assert cloud.keys(bucket("dev"), "raw/2026-07-01/") == wanted
+
+
 def test_status_tells_every_step_of_the_execution_that_is_named(cloud, trained):
     out = cloud.typed("status", trained.rpartition("/")[2][:6], "--env", "dev")
     steps = [line.split()[0] for line in out.splitlines()[2:-1]]

@@ -40,8 +40,8 @@ def upload(chosen: Namespace) -> int:
 
     wanted = access.settings_of(chosen.env, chosen.suffix)
     period = periods.checked(chosen.period or f"{datetime.now(UTC):%Y-%m-%d}")
-    paths = _checked_files(chosen.file, chosen.to, wanted)
     settings = access.connect(wanted)
+    paths = _checked_files(chosen.file, chosen.to, settings)
     from ml_pipeline.cloud import upload
 
     place = upload.upload(paths, chosen.to, period, chosen.replace, settings)
@@ -54,7 +54,7 @@ def upload(chosen: Namespace) -> int:
 
 
 def _checked_files(given: str, to: str, wanted: Settings) -> list[Path]:
-    """The files to upload. Raises InputError for what can be told to be wrong without asking AWS."""
+    """The files to upload, of S3 fetched. Raises InputError for what they alone tell to be wrong."""
     from ml_pipeline import delivery, source
 
     if to == "score":
