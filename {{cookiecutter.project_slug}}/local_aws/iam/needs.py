@@ -59,6 +59,8 @@ def needs(asked: Asked, tags_of: Tags) -> list[Need]:
 def _own(asked: Asked) -> list[Need]:
     if (asked.service, asked.operation) == ("events", "PutEvents"):
         return list(_events(asked))
+    if asked.operation == "DescribeAlarms" and "CompositeAlarm" in asked.params.get("AlarmTypes", []):
+        return [Need("cloudwatch:DescribeAlarms", "*")]  # of composite alarms it tells in no narrower scope
     operation = SAME.get((asked.service, asked.operation), asked.operation)
     form = FORMS.get((asked.service, operation))
     if form is None:

@@ -54,7 +54,8 @@ ROWS: dict[str, dict[str, str]] = {
         "TagResource UntagResource ListTagsForResource": "{resourceArn}",
     },
     "cloudwatch": {
-        "PutMetricAlarm PutCompositeAlarm SetAlarmState": "alarm:{AlarmName}",
+        "PutMetricAlarm SetAlarmState": "alarm:{AlarmName}",
+        "PutCompositeAlarm": "*",
         "DeleteAlarms DescribeAlarms EnableAlarmActions DisableAlarmActions": "alarm:{AlarmNames}",
         "DescribeAlarmHistory": "alarm:{AlarmName}",
         "PutDashboard GetDashboard": "dashboard/{DashboardName}",
