@@ -54,8 +54,7 @@ ROWS: dict[str, dict[str, str]] = {
         "TagResource UntagResource ListTagsForResource": "{resourceArn}",
     },
     "cloudwatch": {
-        "PutMetricAlarm SetAlarmState": "alarm:{AlarmName}",
-        "PutCompositeAlarm": "*",
+        "PutMetricAlarm PutCompositeAlarm SetAlarmState": "alarm:{AlarmName}",
         "DeleteAlarms DescribeAlarms EnableAlarmActions DisableAlarmActions": "alarm:{AlarmNames}",
         "DescribeAlarmHistory": "alarm:{AlarmName}",
         "PutDashboard GetDashboard": "dashboard/{DashboardName}",
