@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -226,7 +227,7 @@ def test_one_line_of_train_is_a_change_that_plan_shows(edited):
 def test_an_upsert_without_its_image_is_refused_before_anything_is_written(edited):
     before = edited.objects()
     ended = edited("upsert", "--env", "dev")
-    assert ended.returncode == 2
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
     assert "`python -m ml_pipeline image --env dev` builds and pushes it" in ended.stderr
     assert edited.objects() == before
 
@@ -358,6 +359,45 @@ def test_settings_that_aws_would_refuse_change_nothing(deployed, pattern, text, 
     ended = deployed("deploy", "--env", "dev", "--ci")
     (deployed.project / "settings.toml").write_text(kept)
     assert ended.returncode == 2 and sentence in ended.stderr, ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert deployed.objects() == before
+
+
+IN_THE_CLOUD = (
+    *("deploy --env dev", "plan --env dev", "upsert --env dev", "image --env dev", "doctor --env dev"),
+    *("upload data/sample.csv --env dev", "start --env dev", "status --env dev", "stop 1 --env dev"),
+    *("fetch 1 --env dev", "logs Train --env dev", "approve 1 --env dev", "reject 1 --env dev"),
+    *("promote 1 --to staging", "destroy --env dev --yes", "smoke --env dev"),
+)
+# One process types them all, to import only once.
+TYPED = """
+import contextlib, io, json, sys
+from ml_pipeline.__main__ import main
+for line in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main(line.split())
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+
+
+def test_every_command_says_first_where_it_works_and_does_nothing_in_another_account(deployed):
+    before, kept = deployed.objects(), (deployed.project / "settings.toml").read_text()
+    deployed.edit("settings.toml", '^account = ""', 'account = "999999999999"')
+    done = subprocess.run(
+        [sys.executable, "-c", TYPED, json.dumps(IN_THE_CLOUD)],
+        cwd=deployed.project,
+        env=deployed.environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    (deployed.project / "settings.toml").write_text(kept)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    place = f": account {ACCOUNT}, region {REGION}, endpoint {deployed.environment['AWS_ENDPOINT_URL']}, as "
+    for command, (code, out, err) in zip(IN_THE_CLOUD, answers, strict=True):
+        assert code == 2 and place in out and len(out.splitlines()) == 1, command
+        assert "is in 999999999999" in err and len(err.splitlines()) == 1, command
     assert deployed.objects() == before
 
 
@@ -380,7 +420,7 @@ def test_a_stack_that_was_rolled_back_is_refused_with_the_remedy(deployed):
     assert deployed.stacks()["demo-prod-triggers"] == "ROLLBACK_COMPLETE"
     ended = deployed("deploy", "--env", "prod")
     client.delete_stack(StackName="demo-prod-triggers")
-    assert ended.returncode == 2
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
     assert "`aws cloudformation delete-stack --stack-name demo-prod-triggers`" in ended.stderr
     assert "demo-prod-foundation" not in deployed.stacks()
 
