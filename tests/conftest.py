@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 import pytest
 from botocore.config import Config
 
@@ -27,6 +29,9 @@ ROLE = f"arn:aws:iam::123456789012:role/{SLUG}-local-execution"
 END_SECONDS = 30
 # A generated project's modules are compiled by the first of its processes, not by each of the hundreds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# AWS's service models are read once: each client has a session of its own, which would read them again.
+LOADER = botocore.loaders.create_loader()
+botocore.session.create_loader = lambda search_path=None: LOADER
 # These files take a minute or more: they begin first, so that at the end no core waits for one.
 LONGEST = (
     "test_loop",

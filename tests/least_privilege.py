@@ -43,7 +43,7 @@ SETTINGS = (
     (r"^trials = 4 ", "trials = 2 "),
     ('^early_stopping = "Auto"', 'early_stopping = "Off"'),
     ("^num_round = 400 ", "num_round = 200 "),
-    ("^checkpoint_rounds = 100 ", "checkpoint_rounds = 20 "),
+    ("^checkpoint_rounds = 150 ", "checkpoint_rounds = 20 "),
     ("^bootstrap_samples = 200 ", "bootstrap_samples = 20 "),
     ("^attribution_rows = 1000 ", "attribution_rows = 50 "),
     ("^ft_rows = 10000 ", "ft_rows = 500 "),

@@ -66,7 +66,7 @@ def deployed(make_project, tmp_path_factory) -> Iterator[Deployed]:
     text = (project / "settings.toml").read_text()
     changes = (
         ("trials = 4", "trials = 0"),
-        ("checkpoint_rounds = 100", "checkpoint_rounds = 20"),
+        ("checkpoint_rounds = 150", "checkpoint_rounds = 20"),
         # Rounds enough that a fault in round 45 is met long before the last one, on a busy machine too.
         ("num_round = 400", "num_round = 700"),
         ("early_stopping_rounds = 30 ", "early_stopping_rounds = 700 "),

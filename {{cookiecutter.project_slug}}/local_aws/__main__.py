@@ -12,6 +12,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 from local_aws.container import start_fork_server
+from local_aws.service_models import share_service_models
 
 HOST = "127.0.0.1"
 BACKLOG = 256
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     endpoint = f"http://{HOST}:{listening.getsockname()[1]}"
     os.environ.update(environment(endpoint, options.region))
     start_fork_server()  # it loads the SDK while this process loads moto
+    share_service_models()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

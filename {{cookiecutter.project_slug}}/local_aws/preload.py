@@ -6,8 +6,8 @@ import os
 import sys
 
 import boto3
-import botocore.loaders
-import botocore.session
+
+from local_aws.service_models import share_service_models
 
 # The SDK's front half is not in a step's container, takes 1.5 s, and makes AWS clients at import.
 FRONT_HALF = ("sagemaker.mlops", "sagemaker.serve", "sagemaker.train")
@@ -29,12 +29,6 @@ def load_sdk() -> None:
     importlib.import_module("sagemaker.core.remote_function.core.stored_function")
     for name in FRONT_HALF:
         del sys.modules[name]
-
-
-def share_service_models() -> None:
-    """Lets all boto3 sessions share one loader: reading SageMaker's service model takes each 0.35 s."""
-    shared = botocore.loaders.create_loader()
-    botocore.session.create_loader = lambda search_path=None: shared
 
 
 def warm_clients() -> None:

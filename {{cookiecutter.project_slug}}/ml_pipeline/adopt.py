@@ -103,8 +103,15 @@ def understood(path: Path, wanted: Request, present: Settings) -> Found:
     if not sample.total:
         raise InputError(f"{path}: no rows, only the header {roles.listed(list(head.names))}")
     texts = {*wish.ids, *(name for name, kind in present.data.kinds.items() if kind == "category")}
-    read = columns.understood(sample.table, present.data.missing, wish.target, texts)
-    return Found(path, head, wish, sample, read, tuple(_findings(read, wish, present, sample.total)))
+    commas = bool(head.delimiter) and columns.have_comma_numbers(sample.table, present.data.missing)
+    table = ingest.with_points(sample.table) if commas else sample.table
+    read = columns.understood(table, present.data.missing, wish.target, texts)
+    findings = (_decimal(commas), *_findings(read, wish, present, sample.total))
+    return Found(path, head, wish, sample, read, findings)
+
+
+def _decimal(commas: bool) -> Finding:
+    return Finding("decimal", ",", "12,5 is read as 12.5") if commas else Finding("decimal", ".", "")
 
 
 def _findings(read: Columns, wish: Wish, present: Settings, total: int) -> Iterator[Finding]:
@@ -175,6 +182,7 @@ def _values(found: Found, present: Settings) -> dict[tuple[str, str], Any]:
         ("data", "missing"): [*found.columns.markers],
         ("data", "kinds"): kinds,
         ("data", "delimiter"): _delimiter(head, present),
+        ("data", "decimal"): found.of("decimal")[0],
         ("data", "columns"): [] if head.has_line else [*head.names],
         ("split", "method"): found.of("method")[0],
         ("split", "key"): found.of("key")[0],

@@ -23,6 +23,8 @@ MARKERS_AMONG_NUMBERS = CERTAIN_MARKERS | {
 }
 # Numbers that stand for "no value" where all others are at least 0.
 NUMERIC_MARKERS = (-999.0, -9999.0, -99999.0)
+_NUMBER_OR_COMMA_NUMBER = r"^[+-]?([0-9]+|[0-9]*[.,][0-9]+)$"
+_NO_THOUSANDS = r"^[+-]?([0-9]{4,}|0[0-9]*|),|,([0-9]{1,2}|[0-9]{4,})$"
 MOSTLY = 0.5  # share of a column's cells that are numbers, above which its other cells may be markers
 
 
@@ -55,6 +57,21 @@ def understood(table: pa.Table, known: tuple[str, ...], target: str, texts: Iter
     coded = [name for name in free if name != target and _begins_with_zero(cells[name])]
     frame = {name: typed(cells[name], markers, name in free and name not in coded) for name in cells}
     return Columns(pd.DataFrame(frame), typed(cells[target], markers, False), markers, found, tuple(coded))
+
+
+def have_comma_numbers(table: pa.Table, markers: Iterable[str]) -> bool:
+    """Whether a table of texts writes 12.5 as 12,5: in a column of numbers alone, some of which cannot be
+    thousands, as 1,234 may be."""
+    absent = pa.array(sorted(CERTAIN_MARKERS.union(markers, [""])), pa.string())
+    for column in table.columns:
+        cells = pc.utf8_trim_whitespace(column)
+        words = cells.filter(pc.invert(pc.is_in(cells, absent))).drop_null().unique()
+        numbers, commas = (
+            pc.match_substring_regex(words, each) for each in (_NUMBER_OR_COMMA_NUMBER, _NO_THOUSANDS)
+        )
+        if len(words) and pc.all(numbers).as_py() and pc.any(commas).as_py():
+            return True
+    return False
 
 
 def typed(cells: pa.ChunkedArray, markers: Iterable[str], may_be_number: bool = True) -> pd.Series:

@@ -11,9 +11,10 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -27,6 +28,10 @@ GATHERED = 4  # blocks: with fewer, two threads that share their columns wait fo
 BATCH_ROWS = 1 << 14  # of a parquet file at a time
 SHOWN_CHARACTERS = 80  # of a broken row
 PANDAS_INDEX = "__index_level_"  # column that pandas stores its index in
+COMMA_NUMBER = r"^([ \t]*[+-]?[0-9]*),([0-9]+[ \t]*)$"
+
+
+Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,14 @@ class Options:
     """How cells are understood. missing: texts that mean "no value", beside the empty one.
 
     kinds: of columns where it is not inferred. delimiter: "" = found out. columns: of CSVs without a header.
+    decimal: "," in a CSV whose numbers are written as 12,5.
     """
 
     missing: tuple[str, ...]
     kinds: Mapping[str, Kind]
     delimiter: str = ""
     columns: tuple[str, ...] = ()
+    decimal: str = "."
 
     def reader(self, column: str) -> cells.Reader:
         return cells.Reader(column, self.missing, self.kinds.get(column))
@@ -320,9 +327,16 @@ def _csv_rows(
     reading = pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=found.names)
     lines = _Unquoted(stream) if found.quoted_lines else stream
     try:
-        yield from pyarrow.csv.open_csv(pa.PythonFile(lines, "r"), reading, parsing, converting)
+        for batch in pyarrow.csv.open_csv(pa.PythonFile(lines, "r"), reading, parsing, converting):
+            yield with_points(batch) if options.decimal == "," else batch
     except pa.ArrowInvalid as error:
         raise _told(str(error), broken, source) from None
+
+
+def with_points(rows: Rows) -> Rows:
+    """The rows, whose columns are texts, with cells such as 12,5 as 12.5."""
+    columns = [pc.replace_substring_regex(column, COMMA_NUMBER, r"\1.\2") for column in rows.columns]
+    return type(rows).from_arrays(columns, names=rows.schema.names)
 
 
 def _unless_blank(row: pyarrow.csv.InvalidRow, broken: list[pyarrow.csv.InvalidRow]) -> str:

@@ -101,7 +101,8 @@ def _of_csv(head: bytes, uri: str, wanted: Wanted) -> tuple[list[str], list[str]
     if _is_row(first.names, wanted):
         columns = _columns(first.names, uri, wanted)
         told.append(f"{uri}: no header; the columns are taken as {', '.join(columns)}")
-    return list(columns or first.names), told, ingest.Options((), {}, first.delimiter, columns)
+    options = ingest.Options((), {}, first.delimiter, columns, wanted.data.decimal)
+    return list(columns or first.names), told, options
 
 
 def _is_row(cells: tuple[str, ...], wanted: Wanted) -> bool:

@@ -39,7 +39,7 @@ class LocalAws:
 
     def __init__(self, state: Path, region: str) -> None:
         state.mkdir(parents=True, exist_ok=True)
-        self._log = state / "server.log"
+        self._log, self._ended = state / "server.log", False
         _seal(state / "home", region)
         command = [
             sys.executable,
@@ -79,13 +79,19 @@ class LocalAws:
                 "nothing was done"
             )
 
+    def end(self) -> None:
+        """Tells the server to save what it holds and to end, which takes a moment. Returns at once."""
+        if not self._ended:  # a second signal would end it before it has saved
+            self._ended = True
+            self._process.terminate()
+
     def __enter__(self) -> LocalAws:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
+        self.end()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -149,8 +149,8 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     if hits in (0, rows) or not np.isfinite(score).all():
         return math.nan
     bits = score.view(np.uint32) << np.uint32(1)  # of numbers from 0 to 1 they are in the numbers' order
-    after = np.flatnonzero(np.sort(bits | positive) & 1)  # positive rows after the negative ones of a tie
-    before = np.flatnonzero(~np.sort(bits | ~positive) & 1)
+    after = np.flatnonzero(np.sort(bits | positive) & 1 == 1)  # positive rows after a tie's negative ones
+    before = np.flatnonzero(np.sort(bits | ~positive) & 1 == 0)  # and before them
     pairs = int(after.sum()) + int(before.sum()) - hits * (hits - 1)
     return pairs / 2 / (hits * (rows - hits))
 

@@ -52,7 +52,7 @@ def run(request: Request, settings: Settings) -> int:
             data_uri = uploaded.result() if uploaded else None
             name, values = f"{settings.prefix}-train", _parameters(request, definition, settings, data_uri)
             arn = executions.start(name, values, selection)
-            return _followed(arn, list(graph.needs(definition)), settings, not request.fresh)
+            return _followed(arn, list(graph.needs(definition)), settings, not request.fresh, aws)
 
 
 def decide(version: int, status: str, settings: Settings) -> int:
@@ -143,13 +143,14 @@ def _parameters(
     return values
 
 
-def _followed(arn: str, names: list[str], settings: Settings, kept: bool) -> int:
+def _followed(arn: str, names: list[str], settings: Settings, kept: bool, aws: LocalAws) -> int:
     from ml_pipeline import executions, report, results, summary
 
     with ThreadPoolExecutor(1) as beside:
         beside.submit(report.load)  # what it imports takes a second, in which a step runs
         status = executions.followed(arn, names, settings, executions.LOCAL_POLL_SECONDS)
         folder = results.fetch(arn, settings, runs.RUNS)
+        aws.end()  # while the report is drawn
         print("\n".join(summary.lines(folder, kept)), flush=True)
         print(_reported(folder, beside.submit(report.write, folder)), flush=True)
     return 0 if status == "Succeeded" else 1

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
+import botocore.loaders
+import botocore.session
+
 # What the SDK's mlops package loads a whole serving toolkit for (docker, paramiko, graphene): one class.
 MODEL_BUILDER = "sagemaker.serve.model_builder"
 
@@ -20,8 +23,15 @@ def load() -> None:
     """
     if "ml_pipeline.pipeline" in sys.modules:
         return
+    _share_service_models()
     with _collected_later(), _logging_as_before(), _without_model_builder():
         import ml_pipeline.pipeline  # noqa: F401
+
+
+def _share_service_models() -> None:
+    """One loader for all boto3 sessions: the SDK makes several, and each would read the models anew."""
+    shared = botocore.loaders.create_loader()
+    botocore.session.create_loader = lambda search_path=None: shared
 
 
 @contextlib.contextmanager

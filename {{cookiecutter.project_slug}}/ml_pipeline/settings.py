@@ -89,6 +89,7 @@ class Data:
     missing: tuple[str, ...]
     kinds: Mapping[str, Literal["number", "category"]]
     delimiter: Annotated[str, Matching(r'[\t\x20-\x7e]?(?<!")', "empty or one character other than a quote")]
+    decimal: Literal[".", ","]
     columns: tuple[Name, ...]
 
 

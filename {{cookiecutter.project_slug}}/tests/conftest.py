@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 import pytest
 from moto import mock_aws
 
@@ -58,6 +60,7 @@ SETTINGS = Settings(
         missing=("", "?"),
         kinds={},
         delimiter="",
+        decimal=".",
         columns=(),
     ),
     split=Split(method="random", key="", time="", validation_fraction=0.2, test_fraction=0.25, seed=7),
@@ -124,6 +127,15 @@ def settings() -> Callable[..., Settings]:
         return dataclasses.replace(SETTINGS, **changed)
 
     return build
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models() -> Iterator[None]:
+    """AWS's service models, read once: each test has a session of its own, which would read them again."""
+    shared = botocore.loaders.create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", lambda search_path=None: shared)
+        yield
 
 
 @pytest.fixture

@@ -82,6 +82,16 @@ FILES: dict[str, tuple[str | bytes, list[str], dict[str, Any]]] = {
         ["--target", "quality"],
         {"problem": "regression", "positive": "", "method": "random"},
     ),
+    "decimal commas": (
+        csv(frame(price=AMOUNT), sep=";", decimal=","),
+        ["--target", "price"],
+        {"problem": "regression", "decimal": ",", "exclude": ()},
+    ),
+    "commas that may divide thousands": (
+        csv(frame(salary=[f"{n % 9 + 1},{n:03d}" for n in COUNT]), sep=";"),
+        ["--target", "y"],
+        {"decimal": ".", "exclude": ("salary",)},
+    ),
     "decimals": (csv(frame(price=AMOUNT)), ["--target", "price"], {"problem": "regression"}),
     "classes as numbers": (
         csv(frame(kind=COUNT % 3)),

@@ -167,6 +167,13 @@ def test_another_delimiter_reads_as_the_comma_does(tmp_path, delimiter):
     assert expected["age"].tolist() == people()["age"].tolist()
 
 
+def test_decimal_commas_read_as_points_do_where_settings_say_so(tmp_path):
+    (tmp_path / "a.csv").write_text("x;word\n-12,5;a,b\n,25;c\n+3;1,2,3\n")
+    table = read_file(tmp_path / "a.csv", Options((), {}, decimal=",")).table
+    assert table.to_pydict() == {"x": [-12.5, 0.25, 3], "word": ["a,b", "c", "1,2,3"]}
+    assert read_file(tmp_path / "a.csv", Options((), {})).table["x"].to_pylist() == ["-12,5", ",25", "+3"]
+
+
 def test_byte_order_marks_quoted_lines_and_index_columns_are_read(tmp_path):
     expected = frame_of(tmp_path, text(people()))
     pd.testing.assert_frame_equal(frame_of(tmp_path, "\ufeff" + text(people())), expected)

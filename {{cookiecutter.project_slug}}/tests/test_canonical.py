@@ -104,6 +104,11 @@ def test_without_a_header_the_columns_of_settings_are_taken(scored):
     assert written == {"2027-02-01/a.csv": "A1,30,basic\n"}
 
 
+def test_decimal_commas_become_points(scored):
+    _, written = scored({"a.csv": "id;plan;age\nA1;basic;30,5\n"}, data={"ids": ("id",), "decimal": ","})
+    assert written == {"2027-02-01/a.csv": "A1,30.5,basic\n"}
+
+
 def test_a_table_without_numbers_is_known_to_have_no_header_by_its_categories(scored):
     spec = FeatureSpec((), (Category("a", ("x", "y")), Category("b", ("u",))), SPEC.target, ("",))
     assert scored({"t.csv": "y,unheard of\nx,u\n"}, spec)[1] == {"2027-02-01/t.csv": "y,unheard of\nx,u\n"}

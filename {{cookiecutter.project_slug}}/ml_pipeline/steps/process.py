@@ -90,7 +90,7 @@ def reading(data: Data, split: Split) -> Options:
     texts = [*data.ids, *data.exclude, *([split.key] if split.method == "by_key" else [])]
     target: Kind = "number" if data.problem == "regression" else "category"
     kinds = dict.fromkeys(texts, "category") | dict(data.kinds) | {data.target: target}
-    return Options(data.missing, kinds, data.delimiter, data.columns)
+    return Options(data.missing, kinds, data.delimiter, data.columns, data.decimal)
 
 
 def prepare(raw: Raw, data: Data, split: Split, uri: str) -> Prepared:
