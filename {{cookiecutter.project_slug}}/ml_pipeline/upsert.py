@@ -63,7 +63,7 @@ def with_images(settings: Settings) -> Settings:
     """Settings with the managed images of the region, which the SDK knows. Raises InputError without one."""
     uses_clarify = settings.bias.engine == "clarify"
     try:
-        with _quiet():
+        with _quiet(), sdk.collected_later():
             from sagemaker.core import image_uris
 
             xgboost = image_uris.retrieve("xgboost", settings.region, version=XGBOOST_VERSION)
