@@ -51,7 +51,7 @@ def needs(asked: Asked, tags_of: Tags) -> list[Need]:
     own = list(special(asked)) if special else _own(asked)
     more = list(_more(asked, own[0].resource))
     if _is_about_composite_alarms(asked):
-        own = [Need(need.action, "*") for need in own]  # CloudWatch takes these permissions in no narrower scope
+        own = [Need(need.action, "*") for need in own]  # CloudWatch takes no narrower scope
     about = context(asked)
     return [
         Need(need.action, need.resource, about | _tag_context(tags_of(need.resource)) | need.context)
