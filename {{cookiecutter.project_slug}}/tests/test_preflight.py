@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from ml_pipeline import schedule
-from ml_pipeline.cloud import infrastructure, preflight, stacks
+from ml_pipeline.cloud import deploy, infrastructure, preflight, stacks
 from ml_pipeline.errors import InputError
 
 
@@ -44,6 +44,19 @@ def test_who_may_not_ask_for_quotas_is_told_and_goes_on(quotas, settings):
     quotas.add_client_error("list_service_quotas", "AccessDeniedException")
     (line,) = preflight.quotas(settings())
     assert "quotas were not looked at" in line and "AccessDeniedException" in line
+
+
+def test_a_quota_of_zero_is_told_before_a_first_deployment_makes_anything(bucket, monkeypatch, settings):
+    quotas, others = boto3.client("service-quotas"), boto3.client
+    monkeypatch.setattr(
+        boto3, "client", lambda name, **more: quotas if name == "service-quotas" else others(name, **more)
+    )
+    boto3.client("s3").delete_bucket(Bucket=bucket)
+    with Stubber(quotas) as stub:
+        stub.add_response("list_service_quotas", listed(**{"ml.m5.large for transform job usage": 0.0}))
+        with pytest.raises(InputError, match="'ml.m5.large for transform job usage' is 0"):
+            deploy.deploy(settings(), settings().account, ci=False)
+    assert not boto3.client("cloudformation").list_stacks()["StackSummaries"]
 
 
 def test_each_kind_of_job_draws_on_its_own_quota(settings):

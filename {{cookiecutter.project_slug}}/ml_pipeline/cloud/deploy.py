@@ -29,6 +29,7 @@ def deploy(settings: Settings, account: str, ci: bool) -> int:
         settings = infrastructure.with_outputs(settings)
     if states[FOUNDATION] == ABSENT:
         _names_are_free(settings)
+        preflight.quotas(settings)  # again before the upsert, many minutes later
     minutes = sum(MINUTES[kind] for kind, state in states.items() if state == ABSENT)
     if minutes:
         print(
