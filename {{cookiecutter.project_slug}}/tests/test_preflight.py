@@ -54,7 +54,7 @@ def test_a_quota_of_zero_is_told_before_a_first_deployment_makes_anything(bucket
     boto3.client("s3").delete_bucket(Bucket=bucket)
     with Stubber(quotas) as stub:
         stub.add_response("list_service_quotas", listed(**{"ml.m5.large for transform job usage": 0.0}))
-        with pytest.raises(InputError, match="'ml.m5.large for transform job usage' is 0"):
+        with pytest.raises(InputError, match=r"'ml\.m5\.large for transform job usage' is 0"):
             deploy.deploy(settings(), settings().account, ci=False)
     assert not boto3.client("cloudformation").list_stacks()["StackSummaries"]
 
