@@ -22,6 +22,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from conftest import REGION
+from operating import push_image
 from started_by_itself import ask
 from templates import INFRA
 from waiting import until
@@ -36,7 +37,8 @@ COMMAND_SECONDS, EXECUTION_SECONDS = 120, 240
 HOUR, DAY = 3600, 86400
 SCORED, ROWS = "2026-01-05", 500
 CHANGED = 3  # exit code of `plan`
-# Every option that gives a role a statement more: a key, a secret, a private network. And little to compute.
+BASE = "python"  # repository of the company's own base image
+# Every option that gives a role a statement more: a key, secrets, private networks. And little to compute.
 SETTINGS = (
     (r"^trials = 4 ", "trials = 2 "),
     ('^early_stopping = "Auto"', 'early_stopping = "Off"'),
@@ -46,7 +48,6 @@ SETTINGS = (
     ("^attribution_rows = 1000 ", "attribution_rows = 50 "),
     ("^ft_rows = 10000 ", "ft_rows = 500 "),
     ("^vpc_only = false", "vpc_only = true"),
-    (r"^\[deploy.parameters\].*", '[deploy.parameters]\nCreateKmsKey = "true"'),
     ('^email = ""', 'email = "ml@example.com"'),
     ('^train = "cron.*?"', 'train = "rate(7 days)"'),
     ('^score = "cron.*?"', 'score = ""'),
@@ -221,14 +222,35 @@ def prepare(world: World) -> None:
     world.edit("settings.toml", *SETTINGS)
     secret = world.client("secretsmanager").create_secret(Name="demo-token", SecretString="hush")["ARN"]
     world.edit("settings.toml", (r"^\[secrets\].*", f'[secrets]\ntoken = "{secret}"'))
+    lines = "\n".join(f'{name} = "{value}"' for name, value in deploy_parameters(world).items())
+    world.edit("settings.toml", (r"^\[deploy.parameters\].*", f"[deploy.parameters]\n{lines}"))
     world.done(ROOT, "deploy", "--env", "dev")
     world.done(ROOT, "upload", "data/sample.csv", "--env", "dev")
     create_ci(world)
 
 
+def deploy_parameters(world: World) -> dict[str, str]:
+    """A key for the data, and for the image's build a base image, a package index and a network."""
+    ecr, ec2 = world.client("ecr"), world.client("ec2")
+    base = ecr.create_repository(repositoryName=BASE)["repository"]
+    push_image(ecr, BASE, "slim")
+    index = world.client("secretsmanager").create_secret(Name="pip-conf", SecretString="[global]\n")["ARN"]
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    group = ec2.create_security_group(GroupName="builds", Description="builds", VpcId=vpc)["GroupId"]
+    return {
+        "CreateKmsKey": "true",
+        "BaseImage": f"{base['repositoryUri']}:slim",
+        "BaseRepositoryArn": base["repositoryArn"],
+        "PipConfSecretArn": index,
+        "BuildVpcId": vpc,
+        "BuildSubnetIds": ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"],
+        "BuildSecurityGroupIds": group,
+    }
+
+
 def create_ci(world: World) -> None:
-    cloudformation = world.client("cloudformation")
-    (foundation,) = cloudformation.describe_stacks(StackName="demo-dev-foundation")["Stacks"]
+    """CI's roles; and another project's CodePipeline, of which only the weekly test starts here."""
+    (foundation,) = world.client("cloudformation").describe_stacks(StackName="demo-dev-foundation")["Stacks"]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in foundation["Outputs"]}
     values = {
         "Project": "demo",
@@ -236,13 +258,18 @@ def create_ci(world: World) -> None:
         "Repository": REPOSITORY,
         "KmsKeyArns": outputs["KmsKeyArn"],
     }
-    cloudformation.create_stack(
-        StackName="demo-ci",
-        TemplateBody=(INFRA / "ci.yaml").read_text(),
+    create(world, "demo-ci", "ci.yaml", values)
+    create(world, "piped-ci", "codepipeline.yaml", {"Project": "piped", "Repository": REPOSITORY})
+
+
+def create(world: World, stack: str, file: str, values: dict[str, str]) -> None:
+    world.client("cloudformation").create_stack(
+        StackName=stack,
+        TemplateBody=(INFRA / file).read_text(),
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
-    settled(world, "demo-ci", "create")
+    settled(world, stack, "create")
 
 
 def settled(world: World, stack: str, kind: str) -> None:

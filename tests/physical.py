@@ -48,6 +48,12 @@ ASKED: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
     ),
     "AWS::Logs::LogGroup": ("logs", "describe_log_groups", lambda found: {"logGroupNamePrefix": found}),
     "AWS::CodeBuild::Project": ("codebuild", "batch_get_projects", lambda found: {"names": [found]}),
+    "AWS::CodePipeline::Pipeline": ("codepipeline", "get_pipeline", lambda found: {"name": found}),
+    "AWS::CodeConnections::Connection": (
+        "codeconnections",
+        "get_connection",
+        lambda found: {"ConnectionArn": found},
+    ),
     "AWS::EC2::SecurityGroupIngress": ("ec2", "describe_security_group_rules", lambda found: {}),
     "AWS::EC2::SecurityGroupEgress": ("ec2", "describe_security_group_rules", lambda found: {}),
     "AWS::EC2::SubnetRouteTableAssociation": ("ec2", "describe_route_tables", lambda found: {}),

@@ -18,12 +18,13 @@ Each role has only what this table says; it is made from `infra/*.yaml`. `<Proje
 boundary, a path and a prefix for all roles are Parameters (`settings.toml`, `[deploy.parameters]`)."""
 CLOSING = """\
 The template's tests deploy these roles into the local AWS with `--enforce-iam`. The execution, trigger,
-plan and deploy role do their whole work there, cannot do it without any one statement, and are refused what
-lies outside of it. Not seen there, since the local AWS does not do it: the metrics that SageMaker publishes
-of a job's machine, the network interfaces of jobs in a VPC, grants of a key to the volumes of jobs, the
-pull of AWS's own images, and the push of an image with Docker. The image role and those of CodePipeline are
-only read against their templates. Rights on a subscription are asked for on its topic, as AWS's refusals
-do, though its reference names no resource."""
+plan, deploy, image and weekly role do their whole work there, cannot do it without any one statement, and
+are refused what lies outside of it. Not seen there, since the local AWS does not do it: the metrics that
+SageMaker publishes of a job's machine, the network interfaces of jobs and builds in a VPC, grants of a key
+to the volumes of jobs, the pull of AWS's own images, and the push of an image with Docker. The local AWS
+runs no CodePipeline, so its pipeline role, its check role and what plan and deploy have in common with that
+are only read against their templates. Rights on a subscription are asked for on its topic, as AWS's
+refusals do, though its reference names no resource."""
 # Template, role's logical name, who uses it. Deploy and plan are the same in codepipeline.yaml, a test says.
 ROLES = (
     ("foundation.yaml", "ExecutionRole", "the pipelines and the jobs of their steps"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -71,6 +72,12 @@ class Desk:
             each["StackName"]: each["StackStatus"]
             for each in self.client("cloudformation").describe_stacks()["Stacks"]
         }
+
+    def change_sets(self) -> list[str]:
+        """ExecutionStatus of every change set of every stack."""
+        client = self.client("cloudformation")
+        found = (client.list_change_sets(StackName=name)["Summaries"] for name in self.stacks())
+        return [each["ExecutionStatus"] for sets in found for each in sets]
 
     def content_hash(self) -> str:
         client = self.client("sagemaker")
@@ -164,11 +171,7 @@ def test_a_plan_of_what_is_deployed_is_unchanged_and_leaves_nothing_behind(deplo
     told = deployed.done("plan", "--env", "dev")
     assert "pipeline demo-dev-train: unchanged" in told and "pipeline demo-dev-score: unchanged" in told
     assert deployed.objects() == before
-    client = deployed.client("cloudformation")
-    sets = [
-        each for name in deployed.stacks() for each in client.list_change_sets(StackName=name)["Summaries"]
-    ]
-    assert {each["ExecutionStatus"] for each in sets} == {"EXECUTE_COMPLETE"}  # those of the deploy
+    assert set(deployed.change_sets()) == {"EXECUTE_COMPLETE"}  # those of the deploy
 
 
 def test_a_second_deploy_changes_nothing(deployed):
@@ -224,7 +227,7 @@ def test_one_line_of_train_is_a_change_that_plan_shows(edited):
 def test_an_upsert_without_its_image_is_refused_before_anything_is_written(edited):
     before = edited.objects()
     ended = edited("upsert", "--env", "dev")
-    assert ended.returncode == 2
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
     assert "`python -m ml_pipeline image --env dev` builds and pushes it" in ended.stderr
     assert edited.objects() == before
 
@@ -356,7 +359,57 @@ def test_settings_that_aws_would_refuse_change_nothing(deployed, pattern, text, 
     ended = deployed("deploy", "--env", "dev", "--ci")
     (deployed.project / "settings.toml").write_text(kept)
     assert ended.returncode == 2 and sentence in ended.stderr, ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
     assert deployed.objects() == before
+
+
+IN_THE_CLOUD = (
+    *("deploy --env dev", "plan --env dev", "upsert --env dev", "image --env dev", "doctor --env dev"),
+    *("upload data/sample.csv --env dev", "start --env dev", "status --env dev", "stop 1 --env dev"),
+    *("fetch 1 --env dev", "logs Train --env dev", "approve 1 --env dev", "reject 1 --env dev"),
+    *("promote 1 --to staging", "destroy --env dev --yes", "smoke --env dev"),
+)
+# One process types them all, to import only once.
+TYPED = """
+import contextlib, io, json, sys
+from ml_pipeline.__main__ import main
+for line in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main(line.split())
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+
+
+def test_every_command_says_first_where_it_works_and_does_nothing_in_another_account(deployed):
+    before, kept = deployed.objects(), (deployed.project / "settings.toml").read_text()
+    deployed.edit("settings.toml", '^account = ""', 'account = "999999999999"')
+    done = subprocess.run(
+        [sys.executable, "-c", TYPED, json.dumps(IN_THE_CLOUD)],
+        cwd=deployed.project,
+        env=deployed.environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    (deployed.project / "settings.toml").write_text(kept)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    place = f": account {ACCOUNT}, region {REGION}, endpoint {deployed.environment['AWS_ENDPOINT_URL']}, as "
+    for command, (code, out, err) in zip(IN_THE_CLOUD, answers, strict=True):
+        assert code == 2 and place in out and len(out.splitlines()) == 1, command
+        assert "is in 999999999999" in err and len(err.splitlines()) == 1, command
+    assert deployed.objects() == before
+
+
+def test_a_plan_refuses_a_region_as_the_deployment_would(deployed):
+    before, kept = deployed.change_sets(), (deployed.project / "settings.toml").read_text()
+    deployed.edit("settings.toml", '^region = "us-east-1"', 'region = "us-nowhere-1"')
+    planned, tried = (deployed(command, "--env", "dev") for command in ("plan", "deploy"))
+    (deployed.project / "settings.toml").write_text(kept)
+    assert (planned.returncode, planned.stderr) == (tried.returncode, tried.stderr)
+    assert planned.returncode == 2 and len(planned.stderr.splitlines()) == 1
+    assert "region must be one that SageMaker has images in, got 'us-nowhere-1'" in planned.stderr
+    assert deployed.change_sets() == before
 
 
 def test_a_stack_that_was_rolled_back_is_refused_with_the_remedy(deployed):
@@ -367,7 +420,7 @@ def test_a_stack_that_was_rolled_back_is_refused_with_the_remedy(deployed):
     assert deployed.stacks()["demo-prod-triggers"] == "ROLLBACK_COMPLETE"
     ended = deployed("deploy", "--env", "prod")
     client.delete_stack(StackName="demo-prod-triggers")
-    assert ended.returncode == 2
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
     assert "`aws cloudformation delete-stack --stack-name demo-prod-triggers`" in ended.stderr
     assert "demo-prod-foundation" not in deployed.stacks()
 

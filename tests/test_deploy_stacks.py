@@ -369,6 +369,9 @@ def test_codepipeline_deploys_to_one_environment_after_the_other(aws):
         "Folder": "ml/scores",
     }
     stack = deploy(aws, "codepipeline", "scores-ci", given)
+    assert set(stack.ids) == set(load(INFRA / "codepipeline.yaml")["Resources"])
+    for name, kind in stack.types.items():
+        assert stack.ids[name].rpartition("/")[2] in ask(stack, name) or kind in BY_NAME, name
     pipeline = aws.client("codepipeline").get_pipeline(name="scores-deploy")["pipeline"]
     stages = {stage["name"]: [action["name"] for action in stage["actions"]] for stage in pipeline["stages"]}
     assert stages == {

@@ -84,6 +84,11 @@ def test_the_aws_cli_sets_off_the_same(world: World, aws_cli: Path) -> None:
     listed = aws("sagemaker", "list-pipeline-executions", "--pipeline-name", world.pipeline)
     reasons = [world.parameters(each)["TriggerReason"] for each in listed["PipelineExecutionSummaries"]]
     assert reasons == ["schedule", retrain]
+    package = approvals(world)
+    approve = ("update-model-package", "--model-package-arn", package, "--model-approval-status", "Approved")
+    aws("sagemaker", *approve)
+    (message,) = until(lambda: world.received(world.messages))
+    assert json.loads(message["Body"])["resources"] == [package]
 
 
 def test_an_alarm_set_by_hand_starts_the_pipeline_too(world: World) -> None:

@@ -367,6 +367,39 @@ def test_build_commands_are_valid_shell(file):
         assert done.returncode == 0, done.stderr
 
 
+def cloning_builds(template: dict[str, Any]) -> set[str]:
+    """CodeBuild projects, by logical name, that are given a repository to clone instead of its files."""
+    found = set()
+    for pipeline in templates.resources(template, "AWS::CodePipeline::Pipeline").values():
+        stages = [each["Fn::If"][1] if "Fn::If" in each else each for each in pipeline["Stages"]]
+        actions = [action for stage in stages for action in stage["Actions"]]
+        (source,) = (each for each in actions if each["ActionTypeId"]["Category"] == "Source")
+        assert source["Configuration"]["OutputArtifactFormat"] == "CODEBUILD_CLONE_REF"
+        given = [each for each in actions if source["OutputArtifacts"][0] in each.get("InputArtifacts", [])]
+        # Nothing but CodeBuild takes such an artifact.
+        assert {each["ActionTypeId"]["Provider"] for each in given} == {"CodeBuild"}
+        found |= {each["Configuration"]["ProjectName"]["Ref"] for each in given}
+    return found
+
+
+def test_builds_may_clone_by_the_connection_and_fetch_with_its_credentials():
+    """What AWS asks for of a full clone: UseConnection for the build's role, git's helper for commands."""
+    template = LOADED["codepipeline.yaml"]
+    projects = templates.resources(template, "AWS::CodeBuild::Project")
+    assert cloning_builds(template) == set(projects)
+    fetching = set()
+    for name, project in projects.items():
+        role = template["Resources"][project["ServiceRole"]["Fn::GetAtt"].removesuffix(".Arn")]["Properties"]
+        (clone,) = (each for each in templates.statements(role) if each.sid == "Clone")
+        assert clone.actions == ("codeconnections:UseConnection", "codestar-connections:UseConnection")
+        buildspec = yaml.safe_load(project["Source"]["BuildSpec"])
+        commands = [command for phase in buildspec["phases"].values() for command in phase["commands"]]
+        if any("git fetch" in command for command in commands):
+            fetching.add(name)
+            assert buildspec["env"]["git-credential-helper"] is True, name  # YAML's yes
+    assert fetching == {"Check"}
+
+
 def test_the_readme_says_what_each_role_may_do():
     readme = role_table.README.read_text(encoding="utf-8")
     assert role_table.written(readme) == readme, "run .venv/bin/python tests/role_table.py"

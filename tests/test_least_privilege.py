@@ -25,6 +25,8 @@ ROLES = {
     "trigger": ("triggers.yaml", "TriggerRole", "demo-dev-trigger"),
     "plan": ("ci.yaml", "PlanRole", "demo-plan"),
     "deploy": ("ci.yaml", "DeployRole", "demo-deploy"),
+    "image": ("foundation.yaml", "ImageBuildRole", "demo-dev-image"),
+    "weekly": ("codepipeline.yaml", "WeeklyRole", "piped-weekly"),
 }
 # Statement -> a call of the runs that is refused without it.
 NEEDED = {
@@ -81,12 +83,23 @@ NEEDED = {
         "KeepTriggerRole": "iam:GetRole",
         "KeepSchedules": "scheduler:UpdateSchedule",
         "KeepRules": "events:PutTargets",
-        "KeepAlarms": "cloudwatch:PutCompositeAlarm",
+        "KeepAlarms": "cloudwatch:PutMetricAlarm",
+        "KeepCompositeAlarm": "cloudwatch:PutCompositeAlarm",
         "KeepDashboard": "cloudwatch:PutDashboard",
         "KeepNotifications": "sns:Subscribe",
         "KeepFailedDeliveries": "sqs:CreateQueue",
         "UseTheKeys": "kms:GenerateDataKey",
     },
+    "image": {
+        "ReadTheSource": "s3:GetObject",
+        "PushTheImage": "ecr:PutImage",
+        "LogInToRegistries": "ecr:GetAuthorizationToken",
+        "WriteLogs": "logs:PutLogEvents",
+        "PullTheBaseImage": "ecr:BatchGetImage",
+        "ReadPipConf": "secretsmanager:GetSecretValue",
+        "UseTheKey": "kms:Decrypt",
+    },
+    "weekly": {"StartTheTest": "codepipeline:StartPipelineExecution"},
 }
 # Statement -> why the runs cannot need it. What they do need may not stand here.
 UNSEEN = {
@@ -98,6 +111,11 @@ UNSEEN = {
     "trigger": {},
     "plan": {},
     "deploy": {"LogInToRegistries": "only where a Docker engine pushes the image"},
+    "image": {
+        "PutBuildsIntoTheVpc": "network interfaces of builds",
+        "LendInterfacesToBuilds": "network interfaces of builds",
+    },
+    "weekly": {},
 }
 
 
@@ -283,11 +301,39 @@ def test_a_step_tells_what_the_execution_role_lacks(world: World) -> None:
     assert sentence("execution", "iam:PassRole", role, "SageMaker") in told
 
 
+@pytest.mark.parametrize(
+    ("sid", "action"),
+    [
+        ("WriteLogs", "logs:CreateLogStream"),
+        ("ReadPipConf", "secretsmanager:GetSecretValue"),
+        ("ReadTheSource", "s3:GetObject"),
+        ("LogInToRegistries", "ecr:GetAuthorizationToken"),
+        ("PullTheBaseImage", "ecr:BatchGetImage"),
+        ("PushTheImage", "ecr:BatchCheckLayerAvailability"),
+    ],
+)
+def test_a_build_tells_what_the_image_role_lacks(world: World, sid: str, action: str) -> None:
+    codebuild = world.client("codebuild")
+    tag = world.client("ecr").list_images(repositoryName="demo-dev")["imageIds"][0]["imageTag"]
+    python = (world.project / ".python-version").read_text().strip()
+    values = {"IMAGE_TAG": tag, "PYTHON_VERSION": python}
+    given = [{"name": name, "value": value} for name, value in values.items()]
+    with lacking(world, "image", sid):
+        build = codebuild.start_build(projectName="demo-dev-image", environmentVariablesOverride=given)[
+            "build"
+        ]
+    (ended,) = codebuild.batch_get_builds(ids=[build["id"]])["builds"]
+    assert ended["buildStatus"] == "FAILED"
+    who = f"assumed-role/demo-dev-image/AWSCodeBuild-{build['id'].rpartition(':')[2]}"
+    told = ended["phases"][0]["contexts"][0]["message"]
+    assert f"{who} is not authorized to perform: {action} on resource" in told
+
+
 def test_what_the_trigger_role_may_not_start_ends_in_the_queue(world: World) -> None:
     before, number = len(deliveries(world)), len(world.executions())
     with lacking(world, "trigger", "StartPipelines"):
         ask(world.endpoint, "clock", {"advance_seconds": 9 * DAY})
-    (delivery,) = deliveries(world)[before:]
+    (delivery,) = [each for each in deliveries(world)[before:] if "demo-dev" in each["source"]]
     assert delivery["outcome"] == "dead-letter queue"
     assert (
         f"is not authorized to perform: sagemaker:StartPipelineExecution on resource: {TRAIN}"
@@ -332,6 +378,8 @@ def keys(world: World) -> dict[str, dict[str, str]]:
         "deploy": world.with_token("demo-deploy", BRANCH),
         "execution": world.as_root_assumes("demo-dev-execution"),
         "trigger": world.as_root_assumes("demo-dev-trigger"),
+        "image": world.as_root_assumes("demo-dev-image"),
+        "weekly": world.as_root_assumes("piped-weekly"),
     }
 
 

@@ -1,7 +1,8 @@
 """CodeBuild for the one kind of build that a project here has: an image from a zip, pushed to ECR.
 
-There is no Docker engine. A build reads what `docker build` would: the zip, its Dockerfile, and every file
-that is copied. Then it puts an image into ECR whose layer is that zip. Projects are moto's.
+There is no Docker engine. A build reads what `docker build` would: the zip, its Dockerfile, every file that
+is copied, and a base image of the account. Then it puts an image into ECR whose layer is that zip. With
+--enforce-iam it does so, and writes its log, as the project's service role. Projects are moto's.
 """
 
 import fnmatch
@@ -13,6 +14,7 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -21,10 +23,13 @@ from werkzeug.wrappers import Request, Response
 from local_aws.validation import ApiError
 
 if TYPE_CHECKING:
+    from local_aws.iam.jobs import Roles
     from local_aws.sagemaker import SageMaker
 
 JSON = "application/x-amz-json-1.1"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+SERVICE = "codebuild.amazonaws.com"
+OF_ECR = re.compile(r"(\d{12})\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/([^:@]+)(?::([^@]+))?(?:@(.+))?")
 NEEDED = ("BUCKET", "REPOSITORY_URI", "IMAGE_TAG", "PYTHON_VERSION")
 
 
@@ -60,21 +65,19 @@ class Builds:
 
     def _start(self, request: dict) -> dict:
         project = self._project(request["projectName"])
-        variables = {
-            each["name"]: each["value"]
-            for each in [
-                *project["environment"].get("environmentVariables", []),
-                *request.get("environmentVariablesOverride", []),
-            ]
-        }
+        number = str(uuid.uuid4())
+        variables = [
+            *project["environment"].get("environmentVariables", []),
+            *request.get("environmentVariablesOverride", []),
+        ]
         build = {
-            "id": f"{project['name']}:{uuid.uuid4()}",
+            "id": f"{project['name']}:{number}",
             "projectName": project["name"],
             "startTime": time.time(),
             "currentPhase": "SUBMITTED",
             "buildStatus": "IN_PROGRESS",
         }
-        self._builds[build["id"]] = build | self._outcome(variables)
+        self._builds[build["id"]] = build | self._outcome(Build(self.api, project, number, variables))
         return {"build": build}
 
     def _project(self, name: str) -> dict:
@@ -87,9 +90,10 @@ class Builds:
             raise ApiError("InvalidInputException", message)
         return found[0]
 
-    def _outcome(self, variables: dict[str, str]) -> dict[str, Any]:
+    @staticmethod
+    def _outcome(build: "Build") -> dict[str, Any]:
         try:
-            self._build(variables)
+            build.run()
             status, contexts = "SUCCEEDED", []
         except BuildFailed as error:
             status = "FAILED"
@@ -98,38 +102,101 @@ class Builds:
         ended = {"endTime": time.time(), "currentPhase": "COMPLETED", "buildComplete": True}
         return {"buildStatus": status, "phases": [phase], **ended}
 
-    def _build(self, variables: dict[str, str]) -> None:
-        for name in NEEDED:
-            if not variables.get(name):
-                raise BuildFailed(f"the variable {name} is not set")
-        key = f"code/image/{variables['IMAGE_TAG']}.zip"
+    def _found(self, request: dict) -> dict:
+        ids = request.get("ids", [])
+        return {
+            "builds": [self._builds[id] for id in ids if id in self._builds],
+            "buildsNotFound": [id for id in ids if id not in self._builds],
+        }
+
+
+class Build:
+    """One build. variables: of the project, then of the request, as the API has them."""
+
+    def __init__(self, api: "SageMaker", project: dict, number: str, variables: list[dict]) -> None:
+        self.api, self.project, self.number, self.variables = api, project, number, variables
+
+    @cached_property
+    def roles(self) -> "Roles":
+        from local_aws.iam.jobs import Roles  # with moto's part of IAM, it would delay the start
+
+        about = {"aws:SourceArn": self.project["arn"]}
+        return Roles(self.api, SERVICE, f"AWSCodeBuild-{self.number}", about)
+
+    def client(self, service: str) -> Any:
+        return self.api.client(service, self.project["serviceRole"], self.roles)
+
+    def run(self) -> None:
+        """Raises BuildFailed."""
         try:
-            answer = self.api.client("s3").get_object(Bucket=variables["BUCKET"], Key=key)
+            self._log("building")
+            values = self._values()
+            source = self._source(values)
+            check(source, values["PYTHON_VERSION"])
+            self.client("ecr").get_authorization_token()
+            self._pull(values.get("BASE_IMAGE", ""))
+            self._push(values["REPOSITORY_URI"].partition("/")[2], values["IMAGE_TAG"], source)
+        except (ApiError, ClientError) as error:
+            raise BuildFailed(str(error)) from None
+
+    def _log(self, line: str) -> None:
+        """Into the project's group; a role that may not write there has no build, as in CodeBuild."""
+        chosen = self.project.get("logsConfig", {}).get("cloudWatchLogs", {})
+        if "groupName" not in chosen:
+            return
+        place = {"logGroupName": chosen["groupName"], "logStreamName": self.number}
+        self.client("logs").create_log_stream(**place)
+        event = {"timestamp": int(time.time() * 1000), "message": line}
+        self.client("logs").put_log_events(**place, logEvents=[event])
+
+    def _values(self) -> dict[str, str]:
+        values = {each["name"]: self._value(each) for each in self.variables}
+        for name in NEEDED:
+            if not values.get(name):
+                raise BuildFailed(f"the variable {name} is not set")
+        return values
+
+    def _value(self, variable: dict) -> str:
+        if variable.get("type") != "SECRETS_MANAGER":
+            return variable["value"]
+        secrets = self.client("secretsmanager")
+        return secrets.get_secret_value(SecretId=variable["value"])["SecretString"]
+
+    def _source(self, values: dict[str, str]) -> bytes:
+        key = f"code/image/{values['IMAGE_TAG']}.zip"
+        try:
+            return self.client("s3").get_object(Bucket=values["BUCKET"], Key=key)["Body"].read()
         except ClientError as error:
-            raise BuildFailed(f"s3://{variables['BUCKET']}/{key}: {error}") from None
-        source = answer["Body"].read()
-        check(source, variables["PYTHON_VERSION"])
-        self._push(variables["REPOSITORY_URI"].partition("/")[2], variables["IMAGE_TAG"], source)
+            raise BuildFailed(f"s3://{values['BUCKET']}/{key}: {error}") from None
+
+    def _pull(self, base: str) -> None:
+        """Asks for a base image of the account, and for its layers; others are out of reach here."""
+        found = OF_ECR.fullmatch(base)
+        if found is None or found[1] != self.api.account:
+            return
+        ecr, wanted = self.client("ecr"), {"imageDigest": found[4]} if found[4] else {"imageTag": found[3]}
+        images = ecr.batch_get_image(repositoryName=found[2], imageIds=[wanted])["images"]
+        if not images:
+            raise BuildFailed(f"{base}: not found")
+        for layer in json.loads(images[0]["imageManifest"])["layers"]:
+            ecr.get_download_url_for_layer(repositoryName=found[2], layerDigest=layer["digest"])
 
     def _push(self, repository: str, tag: str, source: bytes) -> None:
         """As `docker push` does: first the blobs that are not there yet, then the manifest."""
         config = json.dumps({"os": "linux", "architecture": "amd64"}).encode()
-        try:
-            manifest = {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": self._blob(repository, config, "container.image.v1+json"),
-                "layers": [self._blob(repository, source, "image.rootfs.diff.tar.gzip")],
-            }
-            self.api.client("ecr").put_image(
-                repositoryName=repository, imageManifest=json.dumps(manifest), imageTag=tag
-            )
-        except ClientError as error:
-            raise BuildFailed(str(error)) from None
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": self._blob(repository, config, "container.image.v1+json"),
+            "layers": [self._blob(repository, source, "image.rootfs.diff.tar.gzip")],
+        }
+        self.client("ecr").put_image(
+            repositoryName=repository, imageManifest=json.dumps(manifest), imageTag=tag
+        )
 
     def _blob(self, repository: str, content: bytes, kind: str) -> dict[str, Any]:
         """The manifest's entry of a blob that ECR holds now."""
-        ecr, digest = self.api.client("ecr"), f"sha256:{hashlib.sha256(content).hexdigest()}"
+        ecr, digest = self.client("ecr"), f"sha256:{hashlib.sha256(content).hexdigest()}"
         known = ecr.batch_check_layer_availability(repositoryName=repository, layerDigests=[digest])
         if not known["layers"]:
             upload = {"repositoryName": repository}
@@ -139,13 +206,6 @@ class Builds:
             )
             ecr.complete_layer_upload(**upload, layerDigests=[digest])
         return {"mediaType": f"application/vnd.docker.{kind}", "size": len(content), "digest": digest}
-
-    def _found(self, request: dict) -> dict:
-        ids = request.get("ids", [])
-        return {
-            "builds": [self._builds[id] for id in ids if id in self._builds],
-            "buildsNotFound": [id for id in ids if id not in self._builds],
-        }
 
 
 def check(source: bytes, python_version: str) -> None:

@@ -108,19 +108,22 @@ class SageMaker:
             raise ApiError(*fault)
         return resources.answer(operation, OPERATIONS[operation](self, request))
 
-    def client(self, service: str, role_arn: str | None = None) -> Any:
-        """A boto3 client at this server, one for all threads; with --enforce-iam, of the role."""
-        keys = self.keys(role_arn)
+    def client(self, service: str, role_arn: str | None = None, roles: "Roles | None" = None) -> Any:
+        """A boto3 client at this server, one for all threads; with --enforce-iam, of the role.
+
+        roles: of the service that works as the role, if it is not SageMaker.
+        """
+        keys = self.keys(role_arn, roles)
         with self._clients_lock:
             if (service, *keys) not in self._clients:
                 self._clients[service, *keys] = self._new_client(service, keys)
             return self._clients[service, *keys]
 
-    def keys(self, role_arn: str | None) -> tuple[str, ...]:
+    def keys(self, role_arn: str | None, roles: "Roles | None" = None) -> tuple[str, ...]:
         """Access key, secret and token of the role's session; the account's own without --enforce-iam."""
         if role_arn is None or not self.enforce_iam:
             return ACCESS_KEY, "local"
-        session = self.roles.session(role_arn)
+        session = (roles or self.roles).session(role_arn)
         return session.access_key_id, session.secret_access_key, session.session_token
 
     @cached_property

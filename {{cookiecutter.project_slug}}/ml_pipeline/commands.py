@@ -233,7 +233,7 @@ def _clean(chosen: Namespace) -> int:
 
 
 def _version_option(parser: ArgumentParser) -> None:
-    parser.add_argument("version", type=int, metavar="VERSION", help="its number, as `run` printed it")
+    parser.add_argument("version", metavar="VERSION", help="its number, as `run` printed it")
     options.cloud_or_local_options(parser)
 
 
@@ -246,12 +246,13 @@ def _reject(chosen: Namespace) -> int:
 
 
 def _decide(chosen: Namespace, status: str) -> int:
+    version = options.version_number(chosen.version, chosen.env, chosen.suffix)
     if chosen.env:
-        return operate_commands.decide(chosen, status)
+        return operate_commands.decide(chosen, version, status)
     wanted = settings.load("local")
     from ml_pipeline import run
 
-    return run.decide(chosen.version, status, wanted)
+    return run.decide(version, status, wanted)
 
 
 def _report_options(parser: ArgumentParser) -> None:

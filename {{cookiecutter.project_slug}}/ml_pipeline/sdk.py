@@ -24,7 +24,7 @@ def load() -> None:
     if "ml_pipeline.pipeline" in sys.modules:
         return
     _share_service_models()
-    with _collected_later(), _logging_as_before(), _without_model_builder():
+    with collected_later(), _logging_as_before(), _without_model_builder():
         import ml_pipeline.pipeline  # noqa: F401
 
 
@@ -52,7 +52,7 @@ def _without_model_builder() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _collected_later() -> Iterator[None]:
+def collected_later() -> Iterator[None]:
     """Garbage is looked for after the import, not again and again among what it makes and keeps."""
     gc.disable()
     try:

@@ -27,6 +27,7 @@ PACKAGE = Path(__file__).parent
 PROJECT = PACKAGE.parent
 LOCK = "requirements.txt"
 XGBOOST_VERSION = "3.2-0"  # of the managed container that tuning trials run on
+IMAGE_INPUTS = ("Dockerfile", ".python-version", LOCK)  # what the image is built from, beside ml_pipeline
 # What definitions and their payloads are made of; a commit that changes none of it changes no pipeline.
 INPUTS = (PACKAGE.name, LOCK, "Dockerfile", "settings.toml", ".python-version")
 UNSHIPPED = frozenset(["__pycache__", ".DS_Store"])  # files and folders of ml_pipeline that jobs do not get
@@ -48,15 +49,21 @@ class Upserted:
 
 def located(settings: Settings, account: str) -> Settings:
     """Settings with what depends on the account and the checkout, but for the managed images."""
-    tag = _sha256([PROJECT / "Dockerfile", PROJECT / LOCK, *sources()])[:16]
-    return replace(settings, account=account, commit=git_commit(), image_tag=tag)
+    return replace(settings, account=account, commit=git_commit(), image_tag=_image_tag(settings))
+
+
+def _image_tag(settings: Settings) -> str:
+    """The same for the same image: of all that it is built from."""
+    files = [path for name in IMAGE_INPUTS if (path := PROJECT / name).exists()]
+    base = settings.deploy.parameters.get("BaseImage", "")
+    return _sha256([*files, *sources()], base.encode())[:16]
 
 
 def with_images(settings: Settings) -> Settings:
     """Settings with the managed images of the region, which the SDK knows. Raises InputError without one."""
     uses_clarify = settings.bias.engine == "clarify"
     try:
-        with _quiet():
+        with _quiet(), sdk.collected_later():
             from sagemaker.core import image_uris
 
             xgboost = image_uris.retrieve("xgboost", settings.region, version=XGBOOST_VERSION)

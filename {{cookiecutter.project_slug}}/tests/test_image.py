@@ -17,6 +17,10 @@ echo "$@" >> {log}
 if [ "$1" = login ]; then cat >> {log}; fi
 if [ "$1" = {fails} ]; then exit 3; fi
 """
+GIVEN = """
+echo "$HTTPS_PROXY $NO_PROXY" >> {log}
+for each; do case "$each" in id=pip,src=*) cat "${{each#id=pip,src=}}" >> {log} ;; esac; done
+"""
 
 
 @pytest.fixture
@@ -61,12 +65,28 @@ def test_the_proxy_and_the_index_of_this_machine_reach_the_build(wanted, monkeyp
     (tmp_path / "pip.conf").write_text("[global]\n")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    based = dataclasses.replace(
-        wanted, deploy=dataclasses.replace(wanted.deploy, parameters={"BaseImage": "b:1"})
-    )
-    command = " ".join(image.build_command(based))
-    assert "--build-arg HTTPS_PROXY --secret id=pip,src=" in command and "proxy:3128" not in command
-    assert "--build-arg BASE=b:1" in command
+    company = {"BaseImage": "b:1", "HttpProxy": "http://other:3128", "PackageIndexUrl": "https://other/"}
+    based = settings(deploy={"parameters": company})
+    pip = image.pip_conf(based, tmp_path / "absent")
+    command = " ".join(image.build_command(based, pip))
+    assert f"--build-arg HTTPS_PROXY --secret id=pip,src={tmp_path}/pip.conf" in command
+    assert "3128" not in command and "--build-arg BASE=b:1" in command
+    assert image.proxies(based) == {"HTTPS_PROXY": "http://proxy:3128"}
+
+
+def test_a_companys_proxy_and_index_reach_a_build_of_a_machine_that_has_none(
+    bucket, docker, monkeypatch, settings
+):
+    for name in (*image.PROXIES, "PIP_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    log = docker()
+    command = log.parent / "bin" / "docker"
+    command.write_text(command.read_text() + GIVEN.format(log=log))
+    company = {"HttpProxy": "http://proxy:3128", "NoProxy": "acme", "PackageIndexUrl": "https://acme/simple"}
+    image.with_docker(dataclasses.replace(settings(deploy={"parameters": company}), image_tag="0"))
+    told = log.read_text()
+    assert "--build-arg HTTP_PROXY --build-arg HTTPS_PROXY --build-arg NO_PROXY --secret id=pip,src=" in told
+    assert "http://proxy:3128 acme\n[global]\nindex-url = https://acme/simple\n" in told
 
 
 def test_a_failing_docker_is_told_and_not_taken_for_an_image(bucket, docker, wanted):

@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from ml_pipeline import schedule
-from ml_pipeline.cloud import infrastructure, preflight
+from ml_pipeline.cloud import deploy, infrastructure, preflight, stacks
 from ml_pipeline.errors import InputError
 
 
@@ -44,6 +44,19 @@ def test_who_may_not_ask_for_quotas_is_told_and_goes_on(quotas, settings):
     quotas.add_client_error("list_service_quotas", "AccessDeniedException")
     (line,) = preflight.quotas(settings())
     assert "quotas were not looked at" in line and "AccessDeniedException" in line
+
+
+def test_a_quota_of_zero_is_told_before_a_first_deployment_makes_anything(bucket, monkeypatch, settings):
+    quotas, others = boto3.client("service-quotas"), boto3.client
+    monkeypatch.setattr(
+        boto3, "client", lambda name, **more: quotas if name == "service-quotas" else others(name, **more)
+    )
+    boto3.client("s3").delete_bucket(Bucket=bucket)
+    with Stubber(quotas) as stub:
+        stub.add_response("list_service_quotas", listed(**{"ml.m5.large for transform job usage": 0.0}))
+        with pytest.raises(InputError, match=r"'ml\.m5\.large for transform job usage' is 0"):
+            deploy.deploy(settings(), settings().account, ci=False)
+    assert not boto3.client("cloudformation").list_stacks()["StackSummaries"]
 
 
 def test_each_kind_of_job_draws_on_its_own_quota(settings):
@@ -156,3 +169,56 @@ def test_a_schedule_is_past_in_its_own_time_zone():
     assert schedule.is_past(at, "Europe/Berlin", noon)
     assert not schedule.is_past(at, "UTC", noon) and not schedule.is_past(at, "America/New_York", noon)
     assert not schedule.is_past("cron(0 6 ? * MON 2020)", "UTC", noon)
+
+
+@pytest.fixture
+def stack(monkeypatch):
+    """A function that has CloudFormation answer with a stack in this status."""
+    client = boto3.client("cloudformation", "eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    monkeypatch.setattr(stacks.boto3, "client", lambda service: client)
+    with Stubber(client) as stub:
+
+        def answer(status):
+            found = {
+                "StackName": "loans-dev-triggers",
+                "StackStatus": status,
+                "CreationTime": datetime.now(UTC),
+            }
+            stub.add_response("describe_stacks", {"Stacks": [found]})
+
+        yield answer
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (
+            "ROLLBACK_COMPLETE",
+            "delete it with `aws cloudformation delete-stack --stack-name loans-dev-triggers`",
+        ),
+        ("ROLLBACK_FAILED", "`aws cloudformation delete-stack --stack-name loans-dev-triggers`"),
+        ("CREATE_FAILED", "`aws cloudformation delete-stack --stack-name loans-dev-triggers`"),
+        ("DELETE_FAILED", "`aws cloudformation delete-stack --stack-name loans-dev-triggers`"),
+        ("UPDATE_FAILED", "`aws cloudformation rollback-stack --stack-name loans-dev-triggers`"),
+        (
+            "UPDATE_ROLLBACK_FAILED",
+            "`aws cloudformation continue-update-rollback --stack-name loans-dev-triggers`",
+        ),
+        ("ROLLBACK_IN_PROGRESS", "wait for its end"),
+        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "wait for its end"),
+        ("CREATE_IN_PROGRESS", "wait for its end"),
+    ],
+)
+def test_a_stack_that_cannot_be_changed_now_is_refused_with_its_status_and_the_remedy(stack, status, remedy):
+    stack(status)
+    with pytest.raises(InputError) as refused:
+        stacks.state("loans-dev-triggers")
+    told = str(refused.value)
+    assert told.startswith("stack loans-dev-triggers is ") and status in told
+    assert remedy in told and told.endswith("nothing was done")
+
+
+@pytest.mark.parametrize("status", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
+def test_a_stack_that_has_come_to_rest_is_ready_for_a_change(stack, status):
+    stack(status)
+    assert stacks.state("loans-dev-triggers") == stacks.READY

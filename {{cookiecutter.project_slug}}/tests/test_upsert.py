@@ -54,6 +54,25 @@ def test_a_commit_of_other_files_keeps_hash_and_payloads(checkout, content_hash)
     assert content_hash() == before
 
 
+@pytest.mark.parametrize(
+    "path", ["ml_pipeline/steps/train.py", "requirements.txt", "Dockerfile", ".python-version"]
+)
+def test_whatever_an_image_is_built_from_makes_another_image(checkout, settings, path):
+    before = upsert.located(settings(), "1").image_tag
+    assert upsert.located(settings(), "2").image_tag == before
+    with (checkout / path).open("a") as file:
+        file.write("\n")
+    assert upsert.located(settings(), "1").image_tag != before
+
+
+def test_another_base_makes_another_image(checkout, settings):
+    tags = {
+        upsert.located(settings(deploy={"parameters": parameters}), "1").image_tag
+        for parameters in ({}, {"BaseImage": "python:a"}, {"BaseImage": "python:b"}, {"RolePath": "/a/"})
+    }
+    assert len(tags) == 3
+
+
 @pytest.mark.parametrize("path", ["ml_pipeline/steps/train.py", "requirements.txt"])
 def test_one_line_of_code_or_lock_is_another_hash(checkout, content_hash, path):
     before = content_hash()

@@ -1,8 +1,10 @@
-"""Jobs and steps with --enforce-iam: they do with their role's permissions what they do, and no more."""
+"""Jobs, steps and builds with --enforce-iam: each does what its role may, and no more."""
 
 import re
 import threading
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from moto.sts.models import AssumedRole, sts_backends
@@ -21,18 +23,30 @@ SERVICE, SESSION = "sagemaker.amazonaws.com", "SageMaker"
 SESSION_SECONDS = 43200
 RENEWED_SECONDS = 3600
 IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)")
+NOTHING: Mapping[str, object] = MappingProxyType({})
 PULL = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
 class Roles:
-    """The roles that SageMaker works as: one session each, renewed by the hour."""
+    """The roles that a service works as, SageMaker or another: one session each, renewed by the hour.
 
-    def __init__(self, api: "SageMaker") -> None:
+    context: what a role's trust may ask beside the account.
+    """
+
+    def __init__(
+        self,
+        api: "SageMaker",
+        service: str = SERVICE,
+        session: str = SESSION,
+        context: Mapping[str, object] = NOTHING,
+    ) -> None:
         self.api, self._lock = api, threading.Lock()
+        self._service, self._session = service, session
+        self._context = {"aws:SourceAccount": api.account, **context}
         self._held: dict[str, tuple[float, AssumedRole]] = {}
 
     def session(self, role_arn: str) -> AssumedRole:
-        """ApiError when the role does not exist, or does not trust SageMaker."""
+        """ApiError when the role does not exist, or does not trust the service."""
         self.check_trust(role_arn)
         with self._lock:
             begun, held = self._held.get(role_arn, (0.0, None))
@@ -42,16 +56,16 @@ class Roles:
             return held
 
     def check_trust(self, role_arn: str) -> None:
-        decision = self.api.iam.role_trusts(role_arn, SERVICE, {"aws:SourceAccount": self.api.account})
+        decision = self.api.iam.role_trusts(role_arn, self._service, self._context)
         if not decision.allowed:
             message = f"Could not assume role {role_arn}. Please ensure that the role exists and allows "
-            raise ApiError("ValidationException", f"{message}principal '{SERVICE}' to assume the role.")
+            raise ApiError("ValidationException", f"{message}principal '{self._service}' to assume the role.")
 
     def _assumed(self, role_arn: str) -> AssumedRole:
         backend = sts_backends[self.api.account][PARTITION]
         return backend.assume_role(
             region_name=self.api.region,
-            role_session_name=SESSION,
+            role_session_name=self._session,
             role_arn=role_arn,
             policy=None,
             duration=SESSION_SECONDS,
@@ -84,6 +98,6 @@ class Roles:
 
     def _check(self, role_arn: str, wanted: list[Need], prefix: str) -> None:
         try:
-            self.api.iam.check(self.api.iam.identities.role_caller(role_arn, SESSION), wanted)
+            self.api.iam.check(self.api.iam.identities.role_caller(role_arn, self._session), wanted)
         except Denied as denied:
             raise ApiError("AccessDeniedException", f"{prefix}{denied}") from None

@@ -49,11 +49,19 @@ def needs(asked: Asked, tags_of: Tags) -> list[Need]:
     """
     special = {"iam": iam_needs, "ec2": ec2_needs}.get(asked.service)
     own = list(special(asked)) if special else _own(asked)
+    more = list(_more(asked, own[0].resource))
+    if _is_about_composite_alarms(asked):
+        own = [Need(need.action, "*") for need in own]  # CloudWatch takes no narrower scope
     about = context(asked)
     return [
         Need(need.action, need.resource, about | _tag_context(tags_of(need.resource)) | need.context)
-        for need in (*own, *_more(asked, own[0].resource))
+        for need in (*own, *more)
     ]
+
+
+def _is_about_composite_alarms(asked: Asked) -> bool:
+    described = asked.operation == "DescribeAlarms" and "CompositeAlarm" in asked.params.get("AlarmTypes", [])
+    return asked.service == "cloudwatch" and (described or asked.operation == "PutCompositeAlarm")
 
 
 def _own(asked: Asked) -> list[Need]:

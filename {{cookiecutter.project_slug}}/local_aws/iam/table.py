@@ -120,6 +120,11 @@ ROWS: dict[str, dict[str, str]] = {
         "StopBuild RetryBuild": "project/{id}",
         "ListProjects ListBuilds": "*",
     },
+    "codepipeline": {
+        "StartPipelineExecution GetPipeline GetPipelineState DeletePipeline": "{name}",
+        "ListPipelineExecutions": "{pipelineName}",
+        "ListPipelines": "*",
+    },
     "secretsmanager": {
         "CreateSecret": "secret:{Name}-??????",
         "GetSecretValue DescribeSecret PutSecretValue UpdateSecret DeleteSecret": "secret:{SecretId}",

@@ -20,7 +20,7 @@ MINUTES = {NETWORK: 4, FOUNDATION: 2, TRIGGERS: 2}  # to create; an update takes
 def deploy(settings: Settings, account: str, ci: bool) -> int:
     """All stacks, image, pipelines; with ci what CI's role may change: image, pipelines, triggers."""
     started = time.monotonic()
-    settings = upsert.with_images(upsert.located(settings, account))
+    settings = upsert.resolved(settings, account)
     preflight.checkout()
     preflight.schedules(settings)
     templates = infrastructure.templates(settings)
@@ -29,6 +29,7 @@ def deploy(settings: Settings, account: str, ci: bool) -> int:
         settings = infrastructure.with_outputs(settings)
     if states[FOUNDATION] == ABSENT:
         _names_are_free(settings)
+        preflight.quotas(settings)  # again before the upsert, many minutes later
     minutes = sum(MINUTES[kind] for kind, state in states.items() if state == ABSENT)
     if minutes:
         print(

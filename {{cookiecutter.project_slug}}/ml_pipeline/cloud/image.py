@@ -7,8 +7,11 @@ import io
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import zipfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -67,20 +70,42 @@ def with_docker(settings: Settings) -> None:
     registry = settings.image_uri.partition("/")[0]
     login = ["docker", "login", "--username", user, "--password-stdin", registry]
     _docker(login, "log in to ECR", password)
-    _docker(build_command(settings), "build and push the image")
+    with tempfile.TemporaryDirectory() as folder:
+        command = build_command(settings, pip_conf(settings, Path(folder)))
+        _docker(command, "build and push the image", variables=proxies(settings))
 
 
-def build_command(settings: Settings) -> list[str]:
-    """`docker buildx build`; this machine's proxies and PIP_CONFIG_FILE reach the build, not the image."""
-    proxies = [option for name in PROXIES if os.environ.get(name) for option in ("--build-arg", name)]
-    pip = os.environ.get("PIP_CONFIG_FILE")
-    secret = ["--secret", f"id=pip,src={pip}"] if pip and os.path.isfile(pip) else []
+def proxies(settings: Settings) -> dict[str, str]:
+    """Variables that name this machine's proxies; without any, those of [deploy.parameters]."""
+    own = {name: os.environ[name] for name in PROXIES if os.environ.get(name)}
+    proxy = settings.deploy.parameters.get("HttpProxy")
+    if own or not proxy:
+        return own
+    return dict.fromkeys(PROXIES, proxy) | {"NO_PROXY": settings.deploy.parameters.get("NoProxy", "")}
+
+
+def pip_conf(settings: Settings, folder: Path) -> Path | None:
+    """This machine's PIP_CONFIG_FILE; without it, one in the folder for the index of [deploy.parameters]."""
+    own, index = os.environ.get("PIP_CONFIG_FILE"), settings.deploy.parameters.get("PackageIndexUrl")
+    if own and os.path.isfile(own):
+        return Path(own)
+    if not index:
+        return None
+    made = folder / "pip.conf"
+    made.write_text(f"[global]\nindex-url = {index}\n", encoding="utf-8")
+    return made
+
+
+def build_command(settings: Settings, pip: Path | None) -> list[str]:
+    """`docker buildx build`; proxies and pip's configuration reach the build, not the image."""
+    names = [option for name in proxies(settings) for option in ("--build-arg", name)]
+    secret = ["--secret", f"id=pip,src={pip}"] if pip else []
     base = settings.deploy.parameters.get("BaseImage")
     return [
         *("docker", "buildx", "build", "--platform", "linux/amd64", "--provenance=false", "--sbom=false"),
         *("--build-arg", f"PYTHON_VERSION={preflight.python()}"),
         *(("--build-arg", f"BASE={base}") if base else ()),
-        *proxies,
+        *names,
         *secret,
         *("--tag", settings.image_uri, "--push", str(PROJECT)),
     ]
@@ -114,8 +139,10 @@ def source_zip() -> bytes:
     return buffer.getvalue()
 
 
-def _docker(command: list[str], what: str, text: str | None = None) -> None:
-    done = subprocess.run(command, input=text, text=True)
+def _docker(
+    command: list[str], what: str, text: str | None = None, variables: Mapping[str, str] = os.environ
+) -> None:
+    done = subprocess.run(command, input=text, text=True, env={**os.environ, **variables})
     if done.returncode:
         raise ImageFailed(f"docker could not {what}: it ended with {done.returncode}, see above")
 

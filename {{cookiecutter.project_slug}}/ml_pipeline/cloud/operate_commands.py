@@ -7,7 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ml_pipeline import parameters, summary
-from ml_pipeline.cloud.options import connected, environment_options, in_the_cloud, pipeline_option
+from ml_pipeline.cloud.options import (
+    connected,
+    environment_options,
+    in_the_cloud,
+    pipeline_option,
+    version_number,
+)
 from ml_pipeline.errors import InputError
 from ml_pipeline.settings import Settings
 
@@ -34,8 +40,8 @@ def upload(chosen: Namespace) -> int:
 
     wanted = access.settings_of(chosen.env, chosen.suffix)
     period = periods.checked(chosen.period or f"{datetime.now(UTC):%Y-%m-%d}")
-    paths = _checked_files(chosen.file, chosen.to, wanted)
     settings = access.connect(wanted)
+    paths = _checked_files(chosen.file, chosen.to, settings)
     from ml_pipeline.cloud import upload
 
     place = upload.upload(paths, chosen.to, period, chosen.replace, settings)
@@ -48,7 +54,7 @@ def upload(chosen: Namespace) -> int:
 
 
 def _checked_files(given: str, to: str, wanted: Settings) -> list[Path]:
-    """The files to upload. Raises InputError for what can be told to be wrong without asking AWS."""
+    """The files to upload, of S3 fetched. Raises InputError for what they alone tell to be wrong."""
     from ml_pipeline import delivery, source
 
     if to == "score":
@@ -168,12 +174,12 @@ def logs(chosen: Namespace) -> int:
 
 
 @in_the_cloud
-def decide(chosen: Namespace, status: str) -> int:
+def decide(chosen: Namespace, version: int, status: str) -> int:
     settings = connected(chosen)
     from ml_pipeline.cloud import versions
 
-    versions.decided(chosen.version, status, settings)
-    print(f"{settings.prefix} version {chosen.version} is {status}")
+    versions.decided(version, status, settings)
+    print(f"{settings.prefix} version {version} is {status}")
     return 0
 
 
@@ -182,7 +188,7 @@ def promote_options(parser: ArgumentParser) -> None:
         "Copies a version's image, model and baselines into the next environment and registers it there, "
         "pending approval; or trains there anew (settings.toml, [deploy] promotion)."
     )
-    parser.add_argument("version", type=int, metavar="VERSION", help="its number in --env")
+    parser.add_argument("version", metavar="VERSION", help="its number in --env")
     parser.add_argument("--to", required=True, metavar="ENV", help="staging or prod, or dev with --env")
     parser.add_argument("--env", metavar="ENV", help="where the version is (default: the one before --to)")
     parser.add_argument(
@@ -195,9 +201,10 @@ def promote(chosen: Namespace) -> int:
     from ml_pipeline.cloud import access, promote
 
     source, target = promote.route(chosen.env, chosen.to)
+    version = version_number(chosen.version, source)
     wanted = access.settings_of(target)
     found = access.connect(access.settings_of(source))
-    return promote.promote(chosen.version, found, wanted, chosen.to_profile)
+    return promote.promote(version, found, wanted, chosen.to_profile)
 
 
 def smoke_options(parser: ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from ml_pipeline.errors import CloudError
+from ml_pipeline.errors import CloudError, InputError
 from ml_pipeline.parameters import PIPELINES
 from ml_pipeline.settings import Settings
 
@@ -30,6 +30,17 @@ def _suffix_option(parser: ArgumentParser) -> None:
 
 def pipeline_option(parser: ArgumentParser) -> None:
     parser.add_argument("--pipeline", choices=PIPELINES, default=PIPELINES[0], help="default: %(default)s")
+
+
+def version_number(text: str, env: str | None, suffix: str = "") -> int:
+    """Number of a model version. Raises InputError, which tells where to find one, for another text."""
+    if text.isdecimal():
+        return int(text)
+    where = f"status --env {env}{f' --suffix {suffix}' if suffix else ''}" if env else "runs"
+    raise InputError(
+        f"VERSION must be the number of a model version, such as 3, got {text!r}: "
+        f"`python -m ml_pipeline {where}` tells which one a run has registered"
+    )
 
 
 def connected(chosen: Namespace) -> Settings:

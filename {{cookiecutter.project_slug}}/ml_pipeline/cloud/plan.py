@@ -35,7 +35,7 @@ class Finding:
 
 def plan(settings: Settings, account: str, markdown: bool) -> int:
     """Prints what would change; 0 when nothing would, else 3."""
-    settings = upsert.located(settings, account)
+    settings = upsert.resolved(settings, account)
     preflight.checkout()
     preflight.schedules(settings)
     templates = infrastructure.templates(settings)
