@@ -54,7 +54,7 @@ def check_labels(path: Path, period: str, spec: FeatureSpec | None, settings: Se
         print("note: no version is approved yet, so that only the columns could be checked", flush=True)
     elif spec.ids:
         ids = tuple(name for name in spec.ids if name in settings.data.ids)
-        truth.read_file(path, spec, ids, settings.data.missing)
+        truth.read_file(path, spec, ids, settings.data.missing, settings.data.decimal)
 
 
 def scored_by(period: str, settings: Settings) -> FeatureSpec | None:

@@ -34,10 +34,16 @@ def event(key: Any, label: str) -> str:
     )
 
 
-def read(bucket: str, files: dict[str, bytes], spec: FeatureSpec = SPEC, ids: tuple[str, ...] = ("id",)):
+def read(
+    bucket: str,
+    files: dict[str, bytes],
+    spec: FeatureSpec = SPEC,
+    ids: tuple[str, ...] = ("id",),
+    decimal: str = ".",
+) -> truth.Truth:
     for name, content in files.items():
         storage.write_bytes(f"s3://{bucket}/truth/{name}", content)
-    return truth.read(f"s3://{bucket}/truth", spec, ids, ("", "?"))
+    return truth.read(f"s3://{bucket}/truth", spec, ids, ("", "?"), decimal)
 
 
 def labels_of(found: truth.Truth, *ids: str | None) -> list[float | None]:
@@ -75,7 +81,7 @@ def test_all_objects_of_a_period_are_its_truth_and_a_local_file_is_read_alike(
     found = read(bucket, {"1.csv": first.replace(b",?", b"d,?"), "deep/2.csv": second, "_SUCCESS": b""})
     assert labels_of(found, "a", "b", "c", "d") == [1.0, 0.0, None, None] and found.unlabelled == 2
     (tmp_path / "2.csv").write_bytes(second)
-    local = truth.read_file(tmp_path / "2.csv", SPEC, ("id",), ("", "?"))
+    local = truth.read_file(tmp_path / "2.csv", SPEC, ("id",), ("", "?"), ".")
     assert labels_of(local, "b", "c") == [0.0, None] and local.unlabelled == 1
 
 
@@ -88,6 +94,11 @@ def test_all_objects_of_a_period_are_its_truth_and_a_local_file_is_read_alike(
 )
 def test_labels_of_a_regression_are_numbers(bucket: str, name: str, content: bytes) -> None:
     assert labels_of(read(bucket, {name: content}, AMOUNT), "1", "2", "3") == [2.5, -1000.0, None]
+
+
+def test_labels_with_decimal_commas_are_read_where_settings_say_so(bucket: str) -> None:
+    found = read(bucket, {"l.csv": b"id;approved\n1;2,50\n2;-1,5\n"}, AMOUNT, decimal=",")
+    assert labels_of(found, "1", "2") == [2.5, -1.5]
 
 
 def test_labels_that_look_like_numbers_stay_the_texts_that_they_are(bucket: str) -> None:
@@ -168,9 +179,9 @@ def test_labels_take_little_memory_for_each_row(tmp_path: Path) -> None:
     path.write_text(
         "id,approved\n" + "".join(f"customer-{row},{'yes' if row % 3 else 'no'}\n" for row in range(rows))
     )
-    truth.read_file(path, SPEC, ("id",), ("",))  # what is loaded once
+    truth.read_file(path, SPEC, ("id",), ("",), ".")  # what is loaded once
     tracemalloc.start()
-    found = truth.read_file(path, SPEC, ("id",), ("",))
+    found = truth.read_file(path, SPEC, ("id",), ("",), ".")
     peak = tracemalloc.get_traced_memory()[1]  # of Python and numpy, not of Arrow
     tracemalloc.stop()
     assert len(found.keys) == rows and found.labels.sum() == 533333

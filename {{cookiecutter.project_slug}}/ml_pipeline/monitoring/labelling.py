@@ -125,7 +125,8 @@ def _join(
     if not package.ids:
         raise Unused(f"labels of {period} cannot be joined: the model that scored it knows no id")
     folder = periods.folder(period, settings, "truth")
-    labels = truth.read(folder, package.spec, package.ids, settings.data.missing)
+    data = settings.data
+    labels = truth.read(folder, package.spec, package.ids, data.missing, data.decimal)
     joining = Joining(labels, package, settings)
     with TrainingData(period, package, settings) as training:
         for block in _blocks(scored["rows_uri"], package):

@@ -50,11 +50,12 @@ class Truth:
 
 @dataclass(frozen=True)
 class _Form:
-    """What the rows are known by and what their labels are."""
+    """What the rows are known by and what their labels are. missing, decimal: as in settings."""
 
     spec: FeatureSpec
     ids: tuple[str, ...]
     missing: tuple[str, ...]
+    decimal: str
 
     @property
     def kind(self) -> cells.Kind:
@@ -84,17 +85,21 @@ class _Block:
         return f"{self.uri} row {self.before + row + 1:,}"
 
 
-def read(folder_uri: str, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]) -> Truth:
+def read(
+    folder_uri: str, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...], decimal: str
+) -> Truth:
     """Truth of all objects below the folder. Raises DataError naming object, row and remedy."""
     names = storage.data_objects(f"{folder_uri}/", [uri for uri, _ in storage.list_uris(f"{folder_uri}/")])
     if not names:
         raise DataError(f"{folder_uri}: no object with labels; bring one, or delete the folder's _SUCCESS")
-    return _whole(folder_uri, names, _Form(spec, ids, missing))
+    return _whole(folder_uri, names, _Form(spec, ids, missing, decimal))
 
 
-def read_file(path: Path, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...]) -> Truth:
+def read_file(
+    path: Path, spec: FeatureSpec, ids: tuple[str, ...], missing: tuple[str, ...], decimal: str
+) -> Truth:
     """The same of a local file. Raises DataError."""
-    return _whole(str(path), [path], _Form(spec, ids, missing))
+    return _whole(str(path), [path], _Form(spec, ids, missing, decimal))
 
 
 def _whole(place: str, objects: Sequence[str | Path], form: _Form) -> Truth:
@@ -144,7 +149,8 @@ def _blocks(objects: Sequence[str | Path], form: _Form) -> Iterator[_Block]:
 
 def _of_table(path: Path, uri: str, form: _Form) -> Iterator[_Block]:
     target, before = form.spec.target.name, 0
-    options = ingest.Options(form.missing, dict.fromkeys(form.ids, "category") | {target: form.kind})
+    kinds = dict.fromkeys(form.ids, "category") | {target: form.kind}
+    options = ingest.Options(form.missing, kinds, decimal=form.decimal)
     present, columns = ingest.columns_of(path, options, uri), [*form.ids, target]
     for name in columns:
         if name not in present:
