@@ -38,7 +38,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     shutil.copy(CONTAINER, folder)
     # The table of images is read when the first image is looked up.
     (folder / "pyproject.toml").write_text(
-        '[tool.local_aws.images]\n"*/echo-*:*" = "python echo_container.py"\n'
+        '[tool.local_aws.images]\n"*/echo-*:*" = "python -m echo_container"\n'
+        '"*/script-*:*" = "python echo_container.py"\n'
     )
     server.client("s3").create_bucket(Bucket="bucket")
     put(server, "model/model.tar.gz", archive({"weights.bin": b"w"}))
@@ -334,6 +335,18 @@ def test_a_container_that_dies_at_start_fails_the_job_with_its_last_words(aws: S
     reason = job.ended()["FailureReason"]
     assert "exited with code 3 before it answered /ping; it last logged: cannot read the model" in reason
     assert "cannot read the model" in job.log()
+
+
+def test_a_command_that_runs_no_module_is_a_process_of_its_own(aws: Server) -> None:
+    container = {"Image": IMAGE.replace("echo", "script"), "ModelDataUrl": "s3://bucket/model/model.tar.gz"}
+    aws.client("sagemaker").create_model(
+        ModelName="script", ExecutionRoleArn=ROLE, PrimaryContainer=container
+    )
+    job = Job(aws, {"a.csv": b"1,2\n"}, ModelName="script")
+    assert job.ended()["TransformJobStatus"] == "Completed"
+    assert job.outputs() == {"a.csv.out": b"3\n"}
+    job = Job(aws, {"a.csv": b"1\n"}, ModelName="script", Environment={"ECHO_DIE": "3"})
+    assert "exited with code 3 before it answered /ping" in job.ended()["FailureReason"]
 
 
 def test_no_objects_fail_the_job(aws: Server) -> None:

@@ -271,7 +271,6 @@ class Job:
             "SM_MODEL_DIR": str(self.root / "model"),
             "SAGEMAKER_BIND_TO_PORT": str(port),
             "SAGEMAKER_BATCH": "true",
-            "OPENBLAS_NUM_THREADS": "1",  # others would spin at the start, and have nothing to do
         }
         return built | served.environment | self.record.get("Environment", {})
 
