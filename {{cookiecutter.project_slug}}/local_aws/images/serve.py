@@ -26,7 +26,7 @@ def _run_module(arguments: list[str], folder: str) -> None:
 
 
 def _run(command: list[str], folder: str) -> None:
-    """SIGTERM reaches the command too, with the whole group: this process stays until the command has ended."""
+    """SIGTERM reaches the command too, with the whole group: this process stays until it has ended."""
     signal.signal(signal.SIGTERM, lambda *_: None)
     code = subprocess.call(command, cwd=folder)
     sys.exit(code if code >= 0 else 128 - code)
