@@ -1,4 +1,4 @@
-"""Typed settings from settings.toml, with per-environment overrides; the only validation of them."""
+"""Typed settings from settings.toml, with per-environment overrides."""
 
 from __future__ import annotations
 
@@ -6,32 +6,15 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ml_pipeline import schedule
-from ml_pipeline.errors import InputError
-from ml_pipeline.names import (
-    BETTER_HIGH,
-    DRIFT_STATISTICS,
-    HYPERPARAMETERS,
-    OBJECTIVE_METRICS,
-    POST_TRAINING_BIAS,
-    PRE_TRAINING_BIAS,
-    QUALITY_DRIFT,
-    WITHOUT_LABELS,
-)
-from ml_pipeline.parameters import PIPELINES
+from ml_pipeline import settings_checks
+from ml_pipeline.settings_checks import FILE, SettingsError, refuse, refuse_unknown, where
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
-FILE = "settings.toml"
 OPTIONAL = ("tags", "secrets", "prices")  # tables that a file may leave out
-
-
-class SettingsError(InputError):
-    """A value in settings.toml that cannot be used; the message names place, value and remedy."""
 
 
 @dataclass(frozen=True)
@@ -309,10 +292,10 @@ def load(env: str, path: Path = Path(FILE)) -> Settings:
         for each in fields(Settings)
         if each.name in document or _is_section(hints[each.name])
     }
-    _refuse_unknown(document, [*wanted, *OPTIONAL], "")
+    refuse_unknown(document, [*wanted, *OPTIONAL], "")
     sections = {name: _typed(hint, document.get(name, _ABSENT), name) for name, hint in wanted.items()}
     settings = Settings(env=env, **({name: {} for name in OPTIONAL} | sections))
-    _check_between_sections(settings)
+    settings_checks.check(settings)
     return settings
 
 
@@ -332,7 +315,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 def _overridden(document: dict[str, Any], env: str) -> dict[str, Any]:
     overrides = document.pop("env", {})
-    _refuse_unknown(overrides, ENVIRONMENTS, "env")
+    refuse_unknown(overrides, ENVIRONMENTS, "env")
     return _merged(document, overrides.get(env, {}))
 
 
@@ -345,18 +328,6 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {key: value(key) for key in [*base, *(key for key in over if key not in base)]}
 
 
-def _refuse_unknown(table: Mapping[str, Any], known: list[str] | tuple[str, ...], place: str) -> None:
-    for key in table:
-        if key not in known:
-            near = get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(known)}"
-            raise SettingsError(f"unknown key {key} ({_where(place)}); {hint}")
-
-
-def _where(place: str) -> str:
-    return f"{FILE}, [{place}]" if place else FILE
-
-
 def _is_section(hint: Any) -> bool:
     return isinstance(hint, type) and hint.__module__ == __name__
 
@@ -364,7 +335,7 @@ def _is_section(hint: Any) -> bool:
 def _typed(hint: Any, value: Any, place: str) -> Any:
     """The value as the hint's type; place is the dotted way to it, section first."""
     if value is _ABSENT:
-        raise SettingsError(f"{place.rpartition('.')[2]} is missing ({_where(place.rpartition('.')[0])})")
+        raise SettingsError(f"{place.rpartition('.')[2]} is missing ({where(place.rpartition('.')[0])})")
     if _is_section(hint):
         return _section(hint, value, place)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -372,7 +343,7 @@ def _typed(hint: Any, value: Any, place: str) -> Any:
         return _constrained(_typed(arguments[0], value, place), arguments[1], place)
     if origin is Literal:
         return (
-            value if value in arguments else _refuse(value, "one of " + ", ".join(map(str, arguments)), place)
+            value if value in arguments else refuse(value, "one of " + ", ".join(map(str, arguments)), place)
         )
     if origin in (Union, UnionType):
         return _first_that_fits(arguments, value, place)
@@ -385,9 +356,9 @@ def _typed(hint: Any, value: Any, place: str) -> Any:
 
 def _section(hint: type, table: Any, place: str) -> Any:
     if not isinstance(table, dict):
-        _refuse(table, "a table", place)
+        refuse(table, "a table", place)
     hints = get_type_hints(hint, include_extras=True)
-    _refuse_unknown(table, tuple(hints), place)
+    refuse_unknown(table, tuple(hints), place)
     return hint(
         **{name: _typed(kind, table.get(name, _ABSENT), f"{place}.{name}") for name, kind in hints.items()}
     )
@@ -395,9 +366,9 @@ def _section(hint: type, table: Any, place: str) -> Any:
 
 def _constrained(value: Any, limit: Between | Matching, place: str) -> Any:
     if isinstance(limit, Between) and not limit.low <= value <= limit.high:
-        _refuse(value, f"in [{limit.low:g}, {limit.high:g}]", place)
+        refuse(value, f"in [{limit.low:g}, {limit.high:g}]", place)
     if isinstance(limit, Matching) and not re.fullmatch(limit.pattern, value):
-        _refuse(value, limit.meaning, place)
+        refuse(value, limit.meaning, place)
     return value
 
 
@@ -414,14 +385,14 @@ def _first_that_fits(hints: tuple[Any, ...], value: Any, place: str) -> Any:
 def _items(hints: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
     many = len(hints) == 2 and hints[1] is Ellipsis
     if not isinstance(value, list) or not (many or len(value) == len(hints)):
-        _refuse(value, "a list" if many else f"a list of {len(hints)} values", place)
+        refuse(value, "a list" if many else f"a list of {len(hints)} values", place)
     kinds = [hints[0]] * len(value) if many else hints
     return tuple(_typed(kind, item, place) for kind, item in zip(kinds, value, strict=True))
 
 
 def _table(hint: Any, value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        _refuse(value, "a table", place)
+        refuse(value, "a table", place)
     return {key: _typed(hint, item, f"{place}.{key}") for key, item in value.items()}
 
 
@@ -429,122 +400,4 @@ def _scalar(kind: type, value: Any, place: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
-    return value if type(value) is kind else _refuse(value, words[kind], place)
-
-
-def _refuse(value: Any, allowed: str, place: str) -> Any:
-    section, _, key = place.rpartition(".")
-    raise SettingsError(f"{key} must be {allowed}, got {value!r} ({_where(section)})")
-
-
-def _check_between_sections(settings: Settings) -> None:
-    """What one value alone cannot tell."""
-    data, split, tune, train = settings.data, settings.split, settings.tune, settings.train
-    _at_least(
-        train.max_wait_seconds, "max_wait_seconds", train.max_runtime_seconds, "max_runtime_seconds", "train"
-    )
-    _at_least(
-        tune.trial_max_wait_seconds,
-        "trial_max_wait_seconds",
-        tune.trial_max_runtime_seconds,
-        "trial_max_runtime_seconds",
-        "tune",
-    )
-    for key, columns in (
-        ("facets", data.facets),
-        ("ids", data.ids),
-        ("exclude", data.exclude),
-        ("group", (data.group,)),
-    ):
-        if data.target in columns:
-            _refuse(data.target, "another column than target", f"data.{key}")
-    if data.problem == "binary" and not data.positive:
-        _refuse("", "the label that counts as 1", "data.positive")
-    if data.problem == "multiclass" and data.facets and not data.positive:
-        _refuse("", "the class whose bias is measured, since facets are named", "data.positive")
-    _refuse_unknown(data.facet_values, data.facets, "data.facet_values")
-    if (
-        split.validation_fraction <= 0
-        or split.test_fraction <= 0
-        or split.validation_fraction + split.test_fraction >= 1
-    ):
-        raise SettingsError(
-            f"validation_fraction and test_fraction must be above 0 and leave rows to train on, got "
-            f"{split.validation_fraction:g} and {split.test_fraction:g} ({_where('split')})"
-        )
-    for method, key in (("by_key", "key"), ("ordered", "time")):
-        if split.method == method and not getattr(split, key):
-            _refuse("", f"the column that method = {method} needs", f"split.{key}")
-        if split.method == method and getattr(split, key) == data.target:
-            _refuse(data.target, "another column than target", f"split.{key}")
-    if len(set(data.columns)) < len(data.columns):
-        _refuse(list(data.columns), "names that differ", "data.columns")
-    if split.method == "stratified" and data.problem == "regression":
-        _refuse(split.method, "random, ordered or by_key, since a regression has no classes", "split.method")
-    for name, (low, high, _) in tune.ranges.items():
-        if low >= high:
-            _refuse([low, high], "from a lower to a higher number", f"tune.ranges.{name}")
-    if len(tune.warm_start_parents) > 5:
-        _refuse(len(tune.warm_start_parents), "at most 5 names", "tune.warm_start_parents")
-    if type(train.hyperparameters.get("num_round")) is not int or train.hyperparameters["num_round"] < 1:
-        _refuse(
-            train.hyperparameters.get("num_round"),
-            "a whole number of rounds, at least 1",
-            "train.hyperparameters.num_round",
-        )
-    for metric, (low, high) in settings.gate.bias.items():
-        if low > high:
-            _refuse([low, high], "[lowest, highest]", f"gate.bias.{metric}")
-    _check_fixed(settings.monitor, data)
-    _refuse_unknown(settings.gate.bias, (*PRE_TRAINING_BIAS, *POST_TRAINING_BIAS), "gate.bias")
-    if settings.gate.metric and settings.gate.metric not in BETTER_HIGH[data.problem]:
-        known = ", ".join(BETTER_HIGH[data.problem])
-        _refuse(settings.gate.metric, f"empty or one of {known} for {data.problem}", "gate.metric")
-    _refuse_unknown(train.hyperparameters, HYPERPARAMETERS, "train.hyperparameters")
-    _refuse_unknown(tune.ranges, HYPERPARAMETERS, "tune.ranges")
-    if tune.objective and tune.objective.removeprefix("validation:") not in OBJECTIVE_METRICS:
-        known = ", ".join(OBJECTIVE_METRICS)
-        _refuse(tune.objective, f"empty or validation: and one of {known}", "tune.objective")
-    if train.class_weight == "balanced" and data.problem == "regression":
-        _refuse("balanced", "none, since a regression has no classes", "train.class_weight")
-    if settings.gate.bias and not data.facets:
-        _refuse([], "at least one column, since [gate.bias] sets bounds", "data.facets")
-    _check_schedule(settings.schedule)
-
-
-def _check_fixed(monitor: Monitor, data: Data) -> None:
-    """Refuses a fixed threshold that nothing would ever be held against."""
-    quality, bias = QUALITY_DRIFT[data.problem], (*PRE_TRAINING_BIAS, *POST_TRAINING_BIAS)
-    _refuse_unknown(monitor.thresholds, (*DRIFT_STATISTICS, *quality, *bias), "monitor.thresholds")
-    for name in monitor.thresholds:
-        since = f"since [monitor.thresholds] fixes {name}"
-        if name in bias and not data.facets:
-            _refuse([], f"at least one column, {since}", "data.facets")
-        if name in ("CDDL", "CDDPL") and not data.group:
-            _refuse("", f"a column, {since}", "data.group")
-        if name in (*quality, *bias) and name not in WITHOUT_LABELS and not data.ids:
-            _refuse([], f"at least one column, {since}, and labels are joined by it", "data.ids")
-        method = {"chi_squared": "ChiSquared", "l_infinity": "LInfinity"}.get(
-            name, monitor.categorical_method
-        )
-        if method != monitor.categorical_method:
-            _refuse(monitor.categorical_method, f"{method}, {since}", "monitor.categorical_method")
-
-
-def _check_schedule(section: Schedule) -> None:
-    for pipeline in PIPELINES:
-        expression = getattr(section, pipeline)
-        try:
-            if expression:
-                schedule.check(expression)
-        except ValueError as error:
-            _refuse(expression, f"what EventBridge Scheduler takes ({error})", f"schedule.{pipeline}")
-    try:
-        schedule.check_timezone(section.timezone)
-    except ValueError as error:
-        _refuse(section.timezone, f"what EventBridge Scheduler takes ({error})", "schedule.timezone")
-
-
-def _at_least(value: int, name: str, floor: int, floor_name: str, section: str) -> None:
-    if value < floor:
-        _refuse(value, f"at least {floor_name} ({floor})", f"{section}.{name}")
+    return value if type(value) is kind else refuse(value, words[kind], place)
