@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_aws_cloudformation_deploy(server: Server, aws_cli: Path, tmp_path: Path
         command = [aws_cli, "cloudformation", "deploy", "--stack-name", stack, "--template-file", file]
         command += ["--capabilities", "CAPABILITY_NAMED_IAM", "--tags", "Project=demo", *options]
         environment = {**kept, **keys, **endpoint}
+        time.sleep(1 - time.time() % 1)  # the AWS CLI names a change set by the second
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return done.stdout
