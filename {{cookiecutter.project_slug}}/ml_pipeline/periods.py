@@ -171,7 +171,7 @@ def _named(wanted: str, found: list[Period], now: datetime, settings: Settings) 
     period = next((each for each in found if each.name == wanted), None)
     if period is None or (period.state == "scored" and not period.objects):
         raise DataError(f"{place}: nothing there to score; {_remedy(wanted, settings)}")
-    if period.state == "incomplete":
+    if not is_complete(wanted, settings, "score"):  # also while rows that were scored are being replaced
         raise DataError(
             f"{place} has no {SUCCESS}, so its upload has not ended; {_remedy(wanted, settings)}, "
             f"or put an empty object {SUCCESS} there"

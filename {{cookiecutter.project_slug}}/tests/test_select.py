@@ -90,6 +90,16 @@ def test_a_named_period_that_cannot_be_scored_is_refused(named, message, bucket,
         periods.to_score(named, NOW, settings())
 
 
+def test_a_scored_period_whose_rows_are_being_replaced_is_not_scored_again_before_they_are_complete(
+    bucket, settings
+):
+    put(settings(), "2027-01-04", {"a.csv": ROWS}, complete=False)
+    mark_scored(settings(), "2027-01-04")
+    assert states(settings()) == {"2027-01-04": "scored"}
+    with pytest.raises(DataError, match="score/2027-01-04/input/ has no _SUCCESS, so its upload has not"):
+        periods.to_score("2027-01-04", NOW, settings())
+
+
 def test_labels_that_are_asked_for_score_nothing_and_need_no_model(bucket, settings, monkeypatch):
     chosen = settings()
     monkeypatch.setattr(admission, "admit", lambda *arguments: NOW)
