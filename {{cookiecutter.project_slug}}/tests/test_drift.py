@@ -314,20 +314,26 @@ def test_columns_that_have_changed_places_are_broken_and_those_that_have_drifted
     }
     # What was this month's is last month's now: no column holds what the last one held.
     assert held("more", "age", "term") == {}
+    # Another unit would be told of each by itself.
+    assert held("age", "ratio", "years", of=("age", "years", "ratio")) == {
+        "years": told.format("ratio"),
+        "ratio": told.format("years"),
+    }
 
 
-def held(*columns: str) -> dict[str, str]:
-    """By column what is broken of it, if age, term and years hold the values of these."""
+def held(*columns: str, of: tuple[str, ...] = ("age", "term", "years")) -> dict[str, str]:
+    """By column what is broken of it, if these columns hold the values of the first ones."""
     before, now = (
         {
             "age": generator.normal(42, 12, rows),
             "term": generator.choice([12.0, 24.0, 36.0, 48.0, 60.0], rows),
             "years": generator.exponential(7, rows),
             "more": generator.normal(52, 12, rows),
+            "ratio": generator.exponential(0.07, rows),
         }
         for generator, rows in ((np.random.default_rng(1), 3000), (np.random.default_rng(2), 400))
     )
-    wanted = dict(zip(("age", "term", "years"), (now[name] for name in columns), strict=True))
+    wanted = dict(zip(of, (now[name] for name in columns), strict=True))
     found = broken.violations(of_columns({name: before[name] for name in wanted}), of_columns(wanted))
     return {each["feature_name"]: each["description"] for each in found}
 

@@ -38,9 +38,9 @@ def violations(baseline: Mapping[str, Any], current: Mapping[str, Any]) -> list[
         each["name"]: (each, later[each["name"]]) for each in baseline["features"] if each["name"] in later
     }
     found = {name: of_feature(*pair) for name, pair in both.items()}
-    numeric = {name: pair for name, pair in both.items() if not found[name] and all(map(_has_numbers, pair))}
+    numeric = {name: pair for name, pair in both.items() if all(map(_has_numbers, pair))}
     swapped = _swapped({name: (Numbers.of(was), Numbers.of(now)) for name, (was, now) in numeric.items()})
-    return [each for name in both for each in found[name] or swapped.get(name, ())]
+    return [each for name in both for each in swapped.get(name) or found[name]]
 
 
 def of_feature(baseline: Mapping[str, Any], current: Mapping[str, Any]) -> list[Violation]:
