@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
+
 from ml_pipeline import dialect, ingest
 from ml_pipeline.dialect import DataError
-from ml_pipeline.features import Category, FeatureSpec, canonical_text, is_number
+from ml_pipeline.features import (
+    Category,
+    FeatureSpec,
+    Number,
+    RowError,
+    canonical_text,
+    is_number,
+    parse_numbers,
+)
 from ml_pipeline.settings import Data, Settings
 
 SHOWN = 20  # columns that a message lists
@@ -100,6 +110,7 @@ def _of_csv(head: bytes, uri: str, wanted: Wanted) -> tuple[list[str], list[str]
     columns: tuple[str, ...] = ()
     if _is_row(first.names, wanted):
         columns = _columns(first.names, uri, wanted)
+        _check_order(first.names, columns, uri, wanted)
         told.append(f"{uri}: no header; the columns are taken as {', '.join(columns)}")
     options = ingest.Options((), {}, first.delimiter, columns, wanted.data.decimal)
     return list(columns or first.names), told, options
@@ -124,6 +135,22 @@ def _columns(cells: tuple[str, ...], uri: str, wanted: Wanted) -> tuple[str, ...
         f"taken: {_listed(wanted.layouts[-1])}; bring exactly these in this order, or a header line"
     )
     raise Unfit(message, "missing_column_check", ())
+
+
+def _check_order(cells: tuple[str, ...], columns: tuple[str, ...], uri: str, wanted: Wanted) -> None:
+    """Raises Unfit for a first row that has a text where the model takes a number."""
+    for place, (name, cell) in enumerate(zip(columns, cells, strict=True), 1):
+        text = "" if cell == dialect.NAMELESS.format(place) else cell.replace(wanted.data.decimal, ".")
+        try:
+            if any(isinstance(each, Number) and each.name == name for each in wanted.spec.features):
+                parse_numbers(np.array([text], object), wanted.spec.missing, name)
+        except RowError as error:
+            message = (
+                f"{uri}: no header, and in row 1, column {name}, {error.problem}; the columns are taken as "
+                f"{_listed(columns)}: bring them in this order, or a header line; if that is their order, "
+                f"correct the cell"
+            )
+            raise Unfit(message, "data_type_check", (name,)) from None
 
 
 def _check(names: list[str], uri: str, wanted: Wanted) -> None:

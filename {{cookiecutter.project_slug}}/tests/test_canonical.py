@@ -104,9 +104,15 @@ def test_without_a_header_the_columns_of_settings_are_taken(scored):
     assert written == {"2027-02-01/a.csv": "A1,30,basic\n"}
 
 
-def test_decimal_commas_become_points(scored):
-    _, written = scored({"a.csv": "id;plan;age\nA1;basic;30,5\n"}, data={"ids": ("id",), "decimal": ","})
+@pytest.mark.parametrize("rows", ["id;plan;age\nA1;basic;30,5\n", "A1;30,5;basic\n"])
+def test_decimal_commas_become_points(rows, scored):
+    _, written = scored({"a.csv": rows}, data={"ids": ("id",), "decimal": ",", "delimiter": ";"})
     assert written == {"2027-02-01/a.csv": "A1,30.5,basic\n"}
+
+
+@pytest.mark.parametrize("cell", ["", "?"])
+def test_without_a_header_a_missing_number_in_the_first_row_is_one(cell, scored):
+    assert scored({"a.csv": f"A1,{cell},basic\n"})[1] == {"2027-02-01/a.csv": "A1,,basic\n"}
 
 
 def test_a_table_without_numbers_is_known_to_have_no_header_by_its_categories(scored):
@@ -148,7 +154,14 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[str, str, str]]]] = {
     ),
     "no header and another order": (
         "30,basic,A1\n31,basic,A2\n",
-        [("age", "data_type_check", "row 1, column age: 'basic' is not a number; correct the cell")],
+        [
+            (
+                "age",
+                "data_type_check",
+                "no header, and in row 1, column age, 'basic' is not a number; the columns are taken as id, "
+                "age, plan: bring them in this order, or a header line; if that is their order, correct",
+            )
+        ],
     ),
     "an unreadable number": (
         HEADER + "A1,30,basic\nA2,3O,basic\n",
