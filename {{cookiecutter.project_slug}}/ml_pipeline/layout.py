@@ -102,7 +102,8 @@ def _of_csv(head: bytes, uri: str, wanted: Wanted) -> tuple[list[str], list[str]
     if not head:
         raise Unfit(f"{uri}: the object is empty; bring its rows, or delete it", "completeness_check", ())
     first = dialect.sniff(head, uri, wanted.data.delimiter)
-    if wanted.data.delimiter and not set(wanted.required) & set(first.names):
+    fits = set(wanted.required) & set(first.names) or len(first.names) in map(len, wanted.layouts)
+    if wanted.data.delimiter and not fits:
         first = dialect.sniff(head, uri)  # another delimiter than the training data's
     told = []
     if first.delimiter != (wanted.data.delimiter or ","):
