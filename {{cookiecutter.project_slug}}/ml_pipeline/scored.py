@@ -26,7 +26,7 @@ def lines(run: Path, again: str = "") -> list[str]:
     if execution["status"] == "Succeeded":
         told += _unusable(drifts(run)) if drifts(run) else [_nothing(execution)]
     elif failed := [step for step in execution["steps"] if step["status"] == "Failed"]:
-        bring = "--truth" if asked.startswith(LABELS) else "--data"
+        bring = "--truth" if asked.startswith(LABELS) or _are_scored(drifts(run)) else "--data"
         again = again or f"{COMMAND} score {bring} FILE --period {asked.rpartition(':')[2]}"
         told += [
             *summary.failure(run, failed[0], execution),
@@ -49,6 +49,11 @@ def outcome(run: Path) -> str:
         return ""
     worst = max((document["status"] for document in found), key=WORSE.index)
     return f"{len(found)} periods, {worst}" if len(found) > 1 else f"{found[0]['period']} {worst}"
+
+
+def _are_scored(documents: list[dict[str, Any]]) -> bool:
+    """Whether nothing is wrong with the rows, so that what failed is their labels."""
+    return bool(documents) and all(each["status"] not in ("broken", "empty") for each in documents)
 
 
 def _unusable(documents: list[dict[str, Any]]) -> list[str]:

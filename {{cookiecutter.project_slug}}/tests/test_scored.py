@@ -178,6 +178,13 @@ def test_labels_alone_are_mended_with_labels(made):
     assert scored.lines(run)[-1].endswith("score --truth FILE --period 2027-01-11")
 
 
+@pytest.mark.parametrize(("status", "brings"), [("quiet", "--truth"), ("broken", "--data")])
+def test_what_failed_is_brought_again_labels_alone_where_the_rows_are_scored(made, status, brings):
+    steps = [step("Monitor", status="Failed", failure_reason="DataError: none of its labels")]
+    run = made("score", "abc", drift("2027-01-11", status), status="Failed", steps=steps)
+    assert scored.lines(run)[-1].endswith(f"score {brings} FILE --period 2027-01-11")
+
+
 def test_a_run_that_had_nothing_to_score_says_so(made):
     select = step("Select", result={"summary": "nothing to score, 3 scored already"})
     assert scored.lines(made("score", "abc", steps=[select]))[1:] == ["nothing to score, 3 scored already"]
