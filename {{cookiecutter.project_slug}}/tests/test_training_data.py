@@ -119,6 +119,24 @@ def test_training_data_of_an_earlier_delivery_go_when_a_later_one_is_broken(
     assert made.training_rows(PERIOD) == 300 and made.drift(PERIOD)["notes"] == []
 
 
+@pytest.mark.parametrize("labels", ["of other rows", "not complete"])
+def test_they_go_when_the_later_delivery_has_no_labels(world: Callable[..., World], labels: str) -> None:
+    made, rows = world(), applicants(300, 7)
+    made.truth(PERIOD, rows)
+    made.score({PERIOD: rows})
+    other = applicants(300, 8).assign(id=[f"B{place}" for place in range(300)])
+    if labels == "not complete":
+        storage.delete(made.uri("truth", PERIOD, "_SUCCESS"))
+        assert f"raw/{PERIOD} held the labelled rows of an earlier" in made.score({PERIOD: other})["summary"]
+    else:
+        with pytest.raises(DataError, match="none of its 300 labels belongs to a scored row"):
+            made.score({PERIOD: other}, "dddddddddddd")
+    assert made.names("raw") == []
+    made.truth(PERIOD, other)
+    made.score({})
+    assert made.training_rows(PERIOD) == 300
+
+
 @pytest.mark.parametrize("state", UNSCORED)
 def test_they_go_as_well_when_the_later_delivery_cannot_be_scored(
     world: Callable[..., World], state: str

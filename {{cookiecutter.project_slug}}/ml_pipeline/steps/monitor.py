@@ -45,6 +45,7 @@ def monitor(
     ]
     asked = {entry["period"] for entry in periods if entry["state"] == LABELS}
     labelled = labelling.join_all(documents, asked, models, settings)
+    labelled.told += _superseded(documents, labelled, settings)
     roll_ups = _roll_ups(documents, labelled)
     cloudwatch.send(roll_ups, _feature_metrics(documents, settings), settings)
     told = _last(documents, labelled)
@@ -145,6 +146,13 @@ def _untrained(period: str, before: Document | None, settings: Settings) -> list
     )
     is_known = before is not None and told in before.get("notes", ())
     return [told] if publishing.withdraw_training(period, settings) or is_known else []
+
+
+def _superseded(documents: list[Document], labelled: Labelled, settings: Settings) -> list[str]:
+    """What is to be told of training data that are withdrawn: of rows that ones without labels replace."""
+    joined = {each["period"] for each in labelled.documents}
+    scored = [each["period"] for each in documents if each["period"] not in joined]
+    return [told for period in scored for told in _untrained(period, None, settings)]
 
 
 def _roll_ups(documents: list[Document], labelled: Labelled) -> dict[str, int]:
