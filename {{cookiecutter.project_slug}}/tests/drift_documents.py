@@ -130,7 +130,7 @@ def attribution(ndcg: float = 0.998) -> Document:
 
 
 def history(*income: float | None) -> list[Document]:
-    """Weeks before 2026-02-16 by the ratio of the PSI of income to its bound, None of broken data."""
+    """Weeks before 2026-02-16 by the ratio of a statistic of income to its bound, None of broken data."""
     days = [f"2026-01-{day:02}" for day in (5, 12, 19, 26)] + ["2026-02-02", "2026-02-09"]
     names = ("DataDrift", "PredictionDrift", "QualityDrop", "BiasDrift", "AttributionDrift", "DataBroken")
     return [

@@ -336,6 +336,13 @@ def test_the_table_of_periods_has_the_newest_first_and_gaps_where_nothing_was_me
     assert "4 of the 6 earlier periods were quiet." in told
 
 
+def test_a_feature_has_a_number_above_1_in_the_table_of_periods_whichever_statistic_has_drifted():
+    made = documents.drifted(features=[documents.number("income", missing=0.05, bound=10.0)])
+    (feature,) = made["features"]
+    assert feature["violated"] and not feature["statistics"]["psi"]["violated"]
+    assert "2026-02-16 ✗ 2.50 \N{EN DASH} 2026-02-09" in page(made).text
+
+
 def test_a_wide_and_long_period_makes_a_page_below_a_megabyte():
     shares = {f"category {place} of a name that is long": (0.02, 0.02) for place in range(50)}
     made = [documents.number(f"number {place}", 0.3) for place in range(900)]

@@ -13,6 +13,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from ml_pipeline import baseline, sampling, storage
+from ml_pipeline.drift import judge
 from ml_pipeline.drift.judge import Judged
 from ml_pipeline.features import Category, FeatureSpec, Number, Target, Texts
 from ml_pipeline.monitoring import (
@@ -299,7 +300,7 @@ def test_a_ratio_above_1_means_drift(
     value: float, threshold: float, violated: bool, ratio: float | None
 ) -> None:
     psi = {"value": value, "threshold": threshold, "violated": violated}
-    assert document.ratio({"statistics": {"psi": psi}, "violated": violated}) == ratio
+    assert judge.ratio({"statistics": {"psi": psi}, "violated": violated}) == ratio
 
 
 def test_a_group_without_a_row_has_no_metric() -> None:

@@ -66,6 +66,16 @@ def column(
     )
 
 
+def ratio(column: Mapping[str, Any]) -> float | None:
+    """The largest of its statistics over their thresholds, above 1 if it has drifted; None without any."""
+    ratios = [
+        each["value"] / each["threshold"] for each in column["statistics"].values() if each["threshold"]
+    ]
+    if not ratios:
+        return None
+    return max(ratios) if column["violated"] else min(max(ratios), 1.0)
+
+
 def attribution(
     document: Mapping[str, Any],
     baseline: Mapping[str, float],

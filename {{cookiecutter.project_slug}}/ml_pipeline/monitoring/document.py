@@ -149,21 +149,11 @@ def with_history(document: Document, earlier: Iterable[Mapping[str, Any]]) -> Do
         {
             "period": each["period"],
             "metrics": each["metrics"],
-            "features": {feature["name"]: ratio(feature) for feature in each["features"]},
+            "features": {feature["name"]: judge.ratio(feature) for feature in each["features"]},
         }
         for each in earlier
     ]
     return document | {"history": history}
-
-
-def ratio(column: Mapping[str, Any]) -> float | None:
-    """The largest of its statistics over their thresholds, above 1 if it has drifted; None without any."""
-    ratios = [
-        each["value"] / each["threshold"] for each in column["statistics"].values() if each["threshold"]
-    ]
-    if not ratios:
-        return None
-    return max(ratios) if column["violated"] else min(max(ratios), 1.0)
 
 
 def _with_violations(document: Document, told: Mapping[str, list[dict[str, str]] | None]) -> Document:

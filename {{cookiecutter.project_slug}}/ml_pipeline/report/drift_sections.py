@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ml_pipeline.drift import judge
 from ml_pipeline.report import bias, measured, shapes
 from ml_pipeline.report.blocks import Cell, Figure, Figures, Heading, Key, More, Section, Table, Text
 from ml_pipeline.report.measured import NAME, OVER, ROLL_UPS, Measured
@@ -295,7 +296,7 @@ def history(found: Measured) -> Section:
 
 
 def _this_period(found: Measured) -> dict[str, Any]:
-    ratios = {feature["name"]: measured.psi_ratio(feature) for feature in found.features}
+    ratios = {feature["name"]: judge.ratio(feature) for feature in found.features}
     return {"period": found["period"], "metrics": found["metrics"], "features": ratios}
 
 
@@ -316,7 +317,7 @@ def _features_by_period(periods: list[dict[str, Any]]) -> Table:
         [Cell(period["period"], "whole"), *(_ratio(period["features"].get(name)) for name in names)]
         for period in reversed(periods)
     ]
-    caption = "PSI over its bound by feature, those that were furthest beyond it first; more than 1 is drift"
+    caption = "Furthest statistic over its bound by feature, the furthest feature first; more than 1 is drift"
     return Table(caption, ["Period", *names], rows)
 
 

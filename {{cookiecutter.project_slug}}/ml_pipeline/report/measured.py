@@ -136,12 +136,6 @@ def group_name(bias: Mapping[str, Any]) -> str:
     return f"{bias['facet']} = {bias['group']}"
 
 
-def psi_ratio(column: Mapping[str, Any]) -> float | None:
-    """PSI over its bound, as the history has it; None without a bound."""
-    psi = column["statistics"]["psi"]
-    return psi["value"] / psi["threshold"] if psi["threshold"] else None
-
-
 def bounds(column: Mapping[str, Any]) -> str:
     """`PSI 0.34 (bound 0.083), KS 0.21 (bound 0.05)`, what is violated first."""
     found = sorted(column["statistics"].items(), key=lambda pair: not pair[1]["violated"])
