@@ -420,6 +420,15 @@ def test_bins_are_drawn_at_their_shares():
     assert float(scale.y(0)) == shapes.TOP + shapes.AREA and float(scale.y(scale.top)) == shapes.TOP
 
 
+@pytest.mark.parametrize(
+    ("first", "middle", "fits"),
+    [("below 0.057", "0.311 to 0.331", True), ("below 18,200", "38,000 to 40,800", False)],
+)
+def test_the_label_in_the_middle_of_an_axis_is_left_out_where_it_would_touch_another(first, middle, fits):
+    text = shapes.bins([first, "b", middle, "d", "from 9"], [0.2] * 5, [0.2] * 5, 0, False)
+    assert first in text and "from 9" in text and (middle in text) is fits
+
+
 def test_categories_are_drawn_in_proportion_the_rare_ones_together():
     text = shapes.categories(["a", "b"], [0.8, 0.2], [0.4, 0.6], False)
     widths = [float(width) for width in re.findall(r'width="([\d.]+)"', text)]
