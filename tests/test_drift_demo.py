@@ -25,6 +25,8 @@ def test_the_demo_retrains_once_and_for_the_drift(project):
     assert [OUTCOME.findall(week.partition(" scored: ")[2])[0] for week in weeks] == [
         ("Succeeded", "schedule")
     ] * 5
+    scored_by = [re.search(r"; version (\d), (quiet|drift)", week).groups() for week in weeks]
+    assert scored_by == [("1", "quiet")] * 3 + [("1", "drift"), ("2", "quiet")]
     for quiet in (0, 1, 2, 4):
         assert "alarms: none" in weeks[quiet] and "has started a training" not in weeks[quiet]
     trained = weeks[3].partition("The alarm has started a training: ")[2]
@@ -37,5 +39,7 @@ def test_the_demo_retrains_once_and_for_the_drift(project):
     assert re.search(r"drift: .*income", weeks[3])
 
     page = (project / "runs" / "drift-demo.html").read_text()
-    assert "loan-approval-dev-retrain" in page and "Version 2 is approved" in page
+    ringing = re.search(r"alarms: (.*)", weeks[3])[1].split(", ")
+    assert f"{len(ringing)} alarms, 2 trainings and 2 approvals" in page
+    assert all(f"{name} rings" in page for name in ringing) and "Version 2 is approved" in page
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page

@@ -49,6 +49,10 @@ class Story:
 
     def tell(self, kind: str, title: str, text: str = "", tone: str = "quiet", **more: Any) -> None:
         self.dev.say(f"{title}{': ' if text else ''}{text}")
+        self.note(kind, title, text, tone, **more)
+
+    def note(self, kind: str, title: str, text: str = "", tone: str = "quiet", **more: Any) -> None:
+        """For the page alone."""
         time = self.dev.now().isoformat(timespec="minutes")
         self.events.append(
             {"time": time, "kind": kind, "title": title, "text": text, "tone": tone, "metrics": None} | more
@@ -85,11 +89,13 @@ def week(number: int, world: World, told: Story) -> tuple[list[str], list[tuple[
     period = f"{dev.now():%Y-%m-%d}"
     arrive(dev, period, applicants.applicants(ROWS, number, world, first=10_000 * number))
     dev.advance_to_schedule("score")
-    scored = f"{_outcome(dev.executions('score'))}; {_found(dev.read(f'score/{period}/monitor/drift.json'))}"
-    told.tell("scored", f"{ROWS:,} rows of {period} scored", scored, metrics=dev.published())
+    outcome, drift = _outcome(dev.executions("score")), dev.read(f"score/{period}/monitor/drift.json")
+    tone = "good" if drift["status"] == "quiet" else "bad"
+    scored = f"{outcome}; {_found(drift)}"
+    told.tell("scored", f"{ROWS:,} rows of {period} scored", scored, tone, metrics=dev.published())
     ringing = dev.alarms()
-    if ringing:
-        told.tell("alarm", "Alarms ring", ", ".join(ringing), "bad")
+    for name in ringing:
+        told.note("alarm", f"{name} rings", tone="bad")
     trained = dev.executions()
     for arn in trained:
         compared = _compared(dev.read(f"executions/{arn.rpartition('/')[2]}/evaluate/metrics.json"))
@@ -118,7 +124,7 @@ def _outcome(executions: dict[str, tuple[str, str]]) -> str:
 
 def _found(drift: dict[str, Any]) -> str:
     moved = [each["name"] for each in (*drift["features"], *drift["predictions"]) if each["violated"]]
-    return f"{drift['status']}{': ' if moved else ''}{', '.join(moved)}"
+    return f"version {drift['package_version']}, {drift['status']}{': ' if moved else ''}{', '.join(moved)}"
 
 
 def _compared(metrics: dict[str, Any]) -> str:

@@ -85,11 +85,13 @@ def _metrics(scored: Sequence[Mapping[str, Any]]) -> list[Any]:
     days = [_day(event) for event in scored]
     series = {ROLL_UPS[name]: [event["metrics"].get(name) for event in scored] for name in DRAWN}
     rang = [day for day, event in zip(days, scored, strict=True) if any(event["metrics"].values())]
-    finding = f"Violations by period: {', '.join(rang)} beyond the bounds, the rest quiet." if rang else ""
+    finding = (
+        f"Violations by day of scoring: {', '.join(rang)} beyond the bounds, the rest quiet." if rang else ""
+    )
     figure = Figure(
         "The five metrics",
         shapes.lanes(series, days),
-        finding or "Violations by period: none in any of them.",
+        finding or "Violations by day of scoring: none on any of them.",
         "A bar is the number of violations, a dot none, a gap not measured. 1 or more rings the alarm.",
         wide=True,
     )
@@ -97,7 +99,7 @@ def _metrics(scored: Sequence[Mapping[str, Any]]) -> list[Any]:
         [day, *(_cell(event["metrics"].get(name)) for name in DRAWN)]
         for day, event in zip(days, scored, strict=True)
     ]
-    table = Table("Violations by period", ["Period", *(ROLL_UPS[name] for name in DRAWN)], rows)
+    table = Table("Violations by day of scoring", ["Scored on", *(ROLL_UPS[name] for name in DRAWN)], rows)
     return [figure, More("The same as a table", [table])]
 
 
