@@ -90,6 +90,18 @@ def test_missing_and_new_values_are_their_own_checks(world: Callable[..., World]
     assert {("income", "completeness_check"), ("region", "categorical_values_check")} <= found
 
 
+def test_a_feature_whose_missing_values_alone_have_drifted_comes_before_those_that_have_not(
+    world: Callable[..., World],
+) -> None:
+    made, rows = world(), applicants(1500, 7)
+    rows["region"] = rows["region"].where(np.arange(1500) % 10 > 0)
+    made.score({PERIOD: rows})
+    first, *others = made.drift(PERIOD)["features"]
+    assert first["name"] == "region" and not first["statistics"]["psi"]["violated"]
+    assert first["attribution"] < max(each["attribution"] for each in others)
+    assert not any(each["violated"] for each in others)
+
+
 @pytest.mark.parametrize(
     ("column", "broken"), [("income", lambda values: values * 100), ("debt", lambda values: values * np.nan)]
 )

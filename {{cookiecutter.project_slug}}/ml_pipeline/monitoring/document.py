@@ -179,13 +179,13 @@ def _judged(role: str, measured: Measured, package: Package, settings: Settings)
 
 
 def _column(judged: Judged, attribution: float | None) -> dict[str, Any]:
+    verdict = {"statistics": judged.statistics, "violated": judged.violated}
     return {
         "name": judged.name,
         "kind": judged.kind,
-        "statistics": judged.statistics,
-        "violated": judged.violated,
+        **verdict,
         "attribution": attribution,
-        "importance": judged.statistics["psi"]["value"] * (attribution or 0.0),
+        "importance": (judge.ratio(verdict) or 0.0) * (attribution or 0.0),
         "labels": judged.labels,
         "baseline": judged.baseline_shares,
         "current": judged.current_shares,
