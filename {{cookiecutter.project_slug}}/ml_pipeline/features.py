@@ -296,7 +296,7 @@ def _fit_feature(name: str, values: Column, missing: Iterable[str]) -> Feature:
     if feature is None:
         raise SpecError(
             f"column {name} has no value in the {len(values):,} training rows: "
-            f"add it to exclude (settings.toml, [data])"
+            f"mend the data, or add it to exclude (settings.toml, [data])"
         )
     return feature
 

@@ -324,7 +324,7 @@ def _format(uri: str) -> str:
 
 def _sniffed(head: bytes, uri: str, options: Options) -> Dialect:
     if not head:
-        raise DataError(f"{uri}: the object is empty")
+        raise DataError(f"{uri}: the object is empty; bring its rows, or delete it")
     return dialect.sniff(head, uri, options.delimiter, options.columns)
 
 

@@ -166,7 +166,10 @@ def test_facets_ids_and_excluded_columns_are_no_features_unless_facets_are_wante
 
 def test_a_feature_without_a_value_is_refused_by_name(settings):
     frame = pd.DataFrame({"x": [1.0, 2.0], "hole": [None, None], "approved": ["yes", "no"]})
-    with pytest.raises(SpecError, match="column hole has no value in the 2 training rows"):
+    with pytest.raises(
+        SpecError,
+        match="column hole has no value in the 2 training rows: mend the data, or add it to exclude",
+    ):
         fit(arrays(frame), settings().data)
 
 

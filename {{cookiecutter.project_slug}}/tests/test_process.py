@@ -362,7 +362,7 @@ def changed(**columns: Any) -> pd.DataFrame:
 
 REFUSED = {
     "no object": (None, {}, "no such object, and no data below it"),
-    "empty object": ("", {}, "data.csv: the object is empty"),
+    "empty object": ("", {}, "data.csv: the object is empty; bring its rows, or delete it"),
     "blank lines": ("\n\n", {}, "only blank lines"),
     "header only": ("id,approved\n", {}, "no rows, only the header id, approved"),
     "header without a line end": ("id,approved", {}, "no rows, only the header id, approved"),

@@ -121,7 +121,7 @@ def test_labels_that_look_like_numbers_stay_the_texts_that_they_are(bucket: str)
         ("approved,who\nyes,a\n", "no column 'id'"),
         ("id,approved\na,yes\n,no\n", r"l.csv row 2: no id \(id\)"),
         ("id,approved\na,?\n", "no row has a label"),
-        ("", "l.csv: the object is empty"),
+        ("", "l.csv: the object is empty; bring its rows, or delete it"),
     ],
 )
 def test_a_file_that_is_no_truth_is_refused_with_its_row(bucket: str, content: str, message: str) -> None:
