@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import monitored
@@ -74,6 +75,24 @@ def test_late_labels_are_counted_once_when_they_come(world: Callable[..., World]
     assert made.drift(NEXT)["quality"] is None
     again = made.score({}, "eeeeeeeeeeee")
     assert again["violations"] == {"DataBroken": 0} and again["drift_uris"] == []
+
+
+def test_late_labels_are_held_against_the_version_that_scored_the_rows(world: Callable[..., World]) -> None:
+    made, rows = world(), applicants(900, 7)
+    made.score({PERIOD: rows}, "cccccccccccc")
+    thresholds = storage.read_json(made.package["thresholds"]["evaluate"])
+    thresholds["quality"]["metrics"]["auc"]["value"] = 0.5
+    other = made.uri("given", "thresholds.json")
+    storage.write_json(other, thresholds)
+    newer = {"package_arn": f"{made.package['package_arn'].rpartition('/')[0]}/4", "version": 4}
+    newer |= {"thresholds": made.package["thresholds"] | {"evaluate": other}}
+    for period, each in ((PERIOD, rows), (NEXT, applicants(900, 8))):
+        made.truth(period, each)
+    replace(made, package=made.package | newer).score({NEXT: applicants(900, 8)}, "dddddddddddd")
+    old, new = (made.drift(period) for period in (PERIOD, NEXT))
+    assert (old["package_version"], new["package_version"]) == (3, 4)
+    assert old["quality"]["metrics"]["auc"]["baseline"] > 0.8
+    assert new["quality"]["metrics"]["auc"]["baseline"] == 0.5
 
 
 def test_labels_whose_count_was_not_sent_are_counted_once_more_and_not_twice(
