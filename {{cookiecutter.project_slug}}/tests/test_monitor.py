@@ -30,6 +30,25 @@ def test_a_stable_period_sends_zeros(world: Callable[..., World]) -> None:
     assert made.drift(PERIOD)["status"] == "quiet"
 
 
+def test_a_period_has_its_own_statistics_beside_the_constraints_of_the_version(
+    world: Callable[..., World],
+) -> None:
+    made, rows = world(), applicants(900, 7)
+    made.score({PERIOD: rows})
+    statistics, constraints = (
+        storage.read_json(made.uri("score", PERIOD, "monitor", f"{name}.json"))
+        for name in ("statistics", "constraints")
+    )
+    assert constraints == storage.read_json(made.package["baselines"]["constraints"])
+    assert statistics["dataset"] == {"item_count": 900}
+    means = {
+        each["name"]: each["numerical_statistics"]["mean"]
+        for each in statistics["features"]
+        if "numerical_statistics" in each
+    }
+    assert means == pytest.approx(rows[["income", "debt"]].mean().to_dict())
+
+
 def test_each_object_has_the_ids_and_outputs_of_its_rows(world: Callable[..., World]) -> None:
     made, rows = world(), applicants(301, 8)
     made.score({PERIOD: rows})
