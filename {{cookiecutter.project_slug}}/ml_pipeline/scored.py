@@ -85,8 +85,10 @@ def _quality(quality: dict[str, Any] | None) -> list[str]:
         return []
     metrics = sorted(quality["metrics"].items(), key=lambda pair: not pair[1]["violated"])
     dropped = any(measured["violated"] for _, measured in metrics)
+    judged = any(measured["bound"] is not None for _, measured in metrics)
     told = [f"{name} {_beside_bound(name, measured)}" for name, measured in metrics]
-    head = f"quality of {quality['rows']:,} labelled rows {'has dropped' if dropped else 'holds'}"
+    verdict = " has dropped" if dropped else " holds" if judged else ""
+    head = f"quality of {quality['rows']:,} labelled rows{verdict}"
     return [f"  {head}: {_listed(told)}"]
 
 

@@ -258,6 +258,31 @@ def test_too_few_rows_are_not_said_to_be_quiet():
     assert "Quiet" not in found.text and "has drifted" not in found.text.replace("has not drifted", "")
 
 
+def test_what_was_not_judged_is_neither_said_to_have_drifted_nor_to_be_as_it_was():
+    made = few(documents.document(bias=documents.bias(), quality=documents.quality()))
+    for each in (*made["features"], *made["predictions"]):
+        each["statistics"] = {
+            name: one | {"threshold": None, "violated": False} for name, one in each["statistics"].items()
+        }
+    for each in (*(metric for one in made["bias"] for metric in one["metrics"].values()),):
+        each |= {"low": None, "high": None, "violated": False}
+    for each in made["quality"]["metrics"].values():
+        each |= {"bound": None, "violated": False}
+    found = page(made)
+    assert all("has not been judged" in label for label, _ in found.figures)
+    told = "Features not judged", "Bias has not been judged", "What the model looks at has not been judged"
+    assert all(each in found.text for each in (*told, "Quality has not been judged"))
+    assert not any(each in found.text for each in ("has not drifted", "holds", "is within its bounds in"))
+
+
+def test_drift_beside_a_quality_of_too_few_labels_is_not_said_to_do_no_harm():
+    quality = documents.quality()
+    for each in quality["metrics"].values():
+        each["bound"] = None
+    told = page(documents.drifted(quality=quality)).text
+    assert "Drift, and quality is not known yet" in told and "quality holds" not in told
+
+
 def test_a_bound_that_settings_fix_may_be_above_the_value_at_training():
     quality = documents.quality()
     quality["metrics"]["auc"] |= {"bound": 0.95, "violated": True}

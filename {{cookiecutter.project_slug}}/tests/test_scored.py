@@ -164,6 +164,12 @@ def test_quality_is_told_beside_its_bounds_once_labels_have_come(made):
     assert told[2] == "  quality of 1,200 labelled rows holds: auc 0.8712 (bound: at least 0.8444)"
 
 
+def test_quality_of_too_few_labels_does_not_hold(made):
+    metrics = {"auc": {"value": 0.7, "bound": None, "baseline": 0.9, "violated": False}}
+    run = made("score", "abc", drift("2027-01-11", quality={"rows": 30, "metrics": metrics}))
+    assert "  quality of 30 labelled rows: auc 0.7 (not judged)" in scored.lines(run)
+
+
 def test_notes_of_a_period_are_told(made):
     run = made("score", "abc", drift("2027-01-11", "broken", notes=["the scores are older"]))
     assert "  the scores are older" in scored.lines(run)

@@ -82,7 +82,7 @@ def with_measured(document: Document, measured: Measured, package: Package, sett
     new = _new_categories(measured, package)
     columns = [_column(each, shares.get(each.name)) | {"new": new.get(each.name)} for each in features]
     document |= {
-        "features": sorted(columns, key=lambda each: -each["importance"]),
+        "features": sorted(columns, key=lambda each: (-each["importance"], -(each["attribution"] or 0.0))),
         "predictions": [_column(each, None) for each in outputs],
         "bias": bias,
         "attribution": attribution,

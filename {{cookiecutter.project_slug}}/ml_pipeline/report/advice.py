@@ -104,7 +104,7 @@ def _drift(found: Measured) -> Iterator[Point]:
     yield from _new_values(found)
     yield from _lacking(found)
     drifted = bool(found.moved or found.moved_predictions or found.reranked)
-    if drifted and found["quality"] is None:
+    if drifted and not found.is_quality_judged:
         yield (
             "Drift, and quality is not known yet",
             "Data that moved need not make the model worse. Bring the true labels "

@@ -139,7 +139,8 @@ def facts(found: Measured) -> list[tuple[str, str, str]]:
     told = [("Rows", f"{found['rows']:,}", f"of {found['period']}")]
     told.append(("Model", "none" if version is None else f"version {version}", ""))
     if found.features:
-        told.append(("Features", f"{len(found.moved)} drifted", f"of {len(found.features)}"))
+        moved = "not judged" if found.is_few else f"{len(found.moved)} drifted"
+        told.append(("Features", moved, f"of {len(found.features)}"))
     if found["quality"]:
         told.append(("True labels", f"{found['quality']['rows']:,}", "rows that quality is measured on"))
     counted = {ROLL_UPS[name]: value for name, value in found["metrics"].items() if value}

@@ -164,6 +164,8 @@ def quality(found: Measured) -> Section:
             [Text(f"They are counted once truth/{found['period']}/ is there, however late that is.")],
         )
     finding = "Quality holds: no metric is beyond its bound."
+    if not found.is_quality_judged:
+        finding = "Quality has not been judged: too few rows have a label."
     if found.worse:
         names = listed(metric(name) for name in found.worse)
         verb, bound = ("is", "its bound") if len(found.worse) == 1 else ("are", "their bounds")
@@ -191,6 +193,8 @@ def bias_of(found: Measured) -> Section | None:
         f"Bias has moved beyond its bounds for {listed(found.biased)}, {found.streak('BiasDrift').told()}."
         if found.biased
         else "Bias is within its bounds in every group."
+        if found.is_bias_judged
+        else "Bias has not been judged: there are too few rows of each group."
     )
     blocks: list[Any] = []
     for each in found["bias"]:
@@ -235,6 +239,8 @@ def attributions(found: Measured) -> Section | None:
         f"What the model looks at has changed ({values}), {found.streak('AttributionDrift').told()}; "
         f"{climbed} climbed most."
         if found.reranked
+        else "What the model looks at has not been judged: there are too few rows."
+        if found.is_few
         else f"What the model looks at is the same as in training ({values})."
     )
     total = {which: sum(document[which].values()) or 1.0 for which in ("baseline", "current")}

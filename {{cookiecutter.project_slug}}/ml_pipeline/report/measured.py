@@ -81,6 +81,16 @@ class Measured:
         return _violated((self["quality"] or {"metrics": {}})["metrics"])
 
     @property
+    def is_quality_judged(self) -> bool:
+        """Whether labels of enough rows have come."""
+        metrics = (self["quality"] or {"metrics": {}})["metrics"]
+        return any(metric["bound"] is not None for metric in metrics.values())
+
+    @property
+    def is_bias_judged(self) -> bool:
+        return any(metric["low"] is not None for each in self["bias"] for metric in each["metrics"].values())
+
+    @property
     def biased(self) -> list[str]:
         """Groups with a bias metric out of its bounds."""
         return list(dict.fromkeys(group_name(each) for each in self["bias"] if _violated(each["metrics"])))
@@ -154,7 +164,9 @@ def moved_share(column: Mapping[str, Any]) -> float:
 def finding(column: Mapping[str, Any]) -> str:
     """Whether it has drifted, and how many rows have moved."""
     elsewhere = moved_share(column)
-    verdict = f"{short(column['name'], NAME)} has {'' if column['violated'] else 'not '}drifted"
+    judged = any(each["threshold"] is not None for each in column["statistics"].values())
+    told = "not been judged" if not judged else "drifted" if column["violated"] else "not drifted"
+    verdict = f"{short(column['name'], NAME)} has {told}"
     where = f"{share(elsewhere)} of the rows lie" if elsewhere > NOTHING else "its rows lie no"
     return f"{verdict}: {where} elsewhere than at training."
 
