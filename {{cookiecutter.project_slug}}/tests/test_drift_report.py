@@ -413,6 +413,15 @@ def test_bins_are_drawn_at_their_shares():
     assert float(scale.y(0)) == shapes.TOP + shapes.AREA and float(scale.y(scale.top)) == shapes.TOP
 
 
+@pytest.mark.parametrize(
+    ("first", "middle", "shown"),
+    [("below 19", "35 to 37", True), ("below 0.002448", "0.08551 to 0.12", False)],
+)
+def test_the_middle_of_an_axis_is_labelled_where_it_touches_no_end(first, middle, shown):
+    labels = [first, "b", middle, "d", "from 63"]
+    assert (middle in shapes.bins(labels, [0.2] * 5, [0.2] * 5, 0, False)) is shown
+
+
 def test_categories_are_drawn_in_proportion_the_rare_ones_together():
     text = shapes.categories(["a", "b"], [0.8, 0.2], [0.4, 0.6], False)
     widths = [float(width) for width in re.findall(r'width="([\d.]+)"', text)]

@@ -358,6 +358,13 @@ def test_a_failed_run_has_a_page_with_its_error_and_the_end_of_its_log(run):
     assert "tuning" in page.ids and "quality" not in page.ids
 
 
+@pytest.mark.parametrize(("best", "told"), [(2, "and were dropped"), (3, "a larger num_round")])
+def test_a_learning_curve_says_whether_more_rounds_may_do_better(run, best, told):
+    aucs = {"auc": [0.6, 0.7, 0.8, 0.75 if best == 2 else 0.85]}
+    curve = {"metric": "auc", "best_round": best, "train": aucs, "validation": aucs}
+    assert told in Page(report.write(run(learning_curve=curve))).text
+
+
 def test_a_stopped_run_says_where_it_stood(run):
     execution = json.loads((run() / "execution.json").read_text())
     stopped = execution | {
