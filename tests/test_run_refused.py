@@ -34,3 +34,9 @@ def test_bad_input_is_one_line_and_exit_2_before_anything_starts(project, argume
 def test_bad_options_and_settings_answer_without_loading_anything_heavy(project):
     for arguments in (["--help"], ["run", "--nonsense"], ["run", "--set", "X=1"]):
         assert heavy_imports(project, arguments) == []
+
+
+def test_without_a_command_all_are_listed(project):
+    done = command(project)
+    assert done.returncode == 0 and done.stdout == command(project, "--help").stdout
+    assert "  score       " in done.stdout

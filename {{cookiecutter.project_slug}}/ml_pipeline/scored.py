@@ -78,11 +78,15 @@ def _quality(quality: dict[str, Any] | None) -> list[str]:
     """Each metric beside its bound, those beyond it first."""
     if not quality:
         return []
-    metrics = sorted(quality["metrics"].items(), key=lambda pair: not pair[1]["violated"])
-    dropped = any(measured["violated"] for _, measured in metrics)
-    told = [f"{name} {_beside_bound(name, measured)}" for name, measured in metrics]
-    head = f"quality of {quality['rows']:,} labelled rows {'has dropped' if dropped else 'holds'}"
-    return [f"  {head}: {_listed(told)}"]
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for name, measured in quality["metrics"].items():
+        told[measured["violated"]].append(f"{name} {_beside_bound(name, measured)}")
+    verdicts = [
+        f"{verdict}: {_listed(told[violated])}"
+        for verdict, violated in (("has dropped", True), ("holds", False))
+        if told[violated]
+    ]
+    return [f"  quality of {quality['rows']:,} labelled rows {'; '.join(verdicts)}"]
 
 
 def _beside_bound(name: str, measured: dict[str, Any]) -> str:

@@ -91,8 +91,8 @@ def test_a_scoring_run_tells_what_was_scored_what_moved_and_where_the_report_is(
         "  predictions have moved: score",
         "  bias has grown: DI of sex female",
         "  the model relies on other features: nDCG 0.810",
-        "  quality of 90 labelled rows has dropped: auc 0.7 (bound: at least 0.8), f1 0.85 (bound: at least "
-        "0.8)",
+        "  quality of 90 labelled rows has dropped: auc 0.7 (bound: at least 0.8); holds: f1 0.85 (bound: at "
+        "least 0.8)",
         "report: runs/abc/report.html",
     ]
 
@@ -155,8 +155,8 @@ def test_quality_is_told_beside_its_bounds_once_labels_have_come(made):
     quality = {"rows": 1200, "unmatched": 0, "metrics": metrics}
     told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", quality=quality)))
     assert told[2] == (
-        "  quality of 1,200 labelled rows has dropped: rmse 3.5 (bound: at most 3.2), "
-        "auc 0.8712 (bound: at least 0.8444), recall 0.5 (not judged), f1 not judged, "
+        "  quality of 1,200 labelled rows has dropped: rmse 3.5 (bound: at most 3.2); "
+        "holds: auc 0.8712 (bound: at least 0.8444), recall 0.5 (not judged), f1 not judged, "
         "accuracy 0.91 (bound: at least 0.9)"
     )
     held = {"rows": 1200, "unmatched": 0, "metrics": {"auc": metrics["auc"]}}
