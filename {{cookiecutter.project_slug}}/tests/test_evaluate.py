@@ -16,9 +16,10 @@ from sklearn.metrics import f1_score, mean_squared_error, roc_auc_score
 
 from ml_pipeline import approved, metrics, model_quality, serving, storage
 from ml_pipeline.drift.bins import Bins
+from ml_pipeline.features import Category, FeatureSpec, Target
 from ml_pipeline.names import BETTER_HIGH
 from ml_pipeline.settings import Settings
-from ml_pipeline.steps.evaluate import evaluate, load
+from ml_pipeline.steps.evaluate import evaluate, load, read_served
 from ml_pipeline.steps.process import process
 from ml_pipeline.steps.train import train
 
@@ -230,6 +231,14 @@ def test_predictions_of_other_rows_are_refused(spoilt: str, run: Callable[..., R
     storage.write_bytes(ran.predictions_uri, "\n".join(spoil(lines)).encode())
     with pytest.raises(ValueError, match=message.format(rows=len(lines))):
         ran.evaluate()
+
+
+def test_a_line_break_within_quotes_ends_no_row_of_predictions_of_any_length() -> None:
+    rows = 200_000  # 2.4 MB, which are read in parts
+    spec = FeatureSpec((), (Category("note", ("a\nb",)),), Target("y", "regression", (), ""), ())
+    raw = pd.DataFrame({"y": np.ones(rows), "note": ["a\nb"] * rows})
+    served = read_served(b'1.0,"a\nb",2\n' * rows, raw, spec, "s3://bucket/test.csv.out")
+    assert served["prediction"].unique().to_pylist() == ["2"]
 
 
 def test_the_newest_approved_version_is_scored_on_the_same_rows(run: Callable[..., Ran]) -> None:
