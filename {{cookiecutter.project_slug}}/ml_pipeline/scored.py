@@ -28,10 +28,9 @@ def lines(run: Path, again: str = "") -> list[str]:
     elif failed := [step for step in execution["steps"] if step["status"] == "Failed"]:
         bring = "--truth" if asked.startswith(LABELS) else "--data"
         again = again or f"{COMMAND} score {bring} FILE --period {asked.rpartition(':')[2]}"
-        told += [
-            *summary.failure(run, failed[0], execution),
-            f"what to do: mend what is named above, then {again}",
-        ]
+        failure = summary.failure(run, failed[0], execution)
+        told = [line for line in told if not any(line.strip() in each for each in failure)]  # said once
+        told += [*failure, f"what to do: mend what is named above, then {again}"]
     page = run / REPORT
     return [*told, f"report: {page}"] if page.exists() else told
 

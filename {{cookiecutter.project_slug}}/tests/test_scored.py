@@ -113,6 +113,9 @@ def test_broken_data_are_told_with_the_failure_and_what_to_do(made):
         "  id: 1 value stands more than once",
     ]
     assert "Monitor failed: DataError: 2027-01-11 broken" in told
+    steps[-1]["failure_reason"] += ": id: 1 value stands more than once"
+    again = scored.lines(made("score", "abd", document, status="Failed", steps=steps))
+    assert again[1:3] == told[1:3] and sum("1 value stands" in line for line in again) == 1
     assert told[-1].endswith("-m ml_pipeline score --data FILE --period 2027-01-11")
     assert scored.lines(run, "start it")[-1] == "what to do: mend what is named above, then start it"
 
