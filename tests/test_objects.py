@@ -20,6 +20,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from conftest import REGION, Server
+from local_api import BUCKET, Local
+from local_aws.objects import FileKey, opened, put
+
+pytest_plugins = ["in_process"]
 
 MEGABYTE = 1 << 20
 LARGE = 300 * MEGABYTE
@@ -254,3 +258,35 @@ def multipart(s3: Any, bucket: str, key: str, bodies: list[bytes]) -> None:
         for number, body in enumerate(bodies, 1)
     ]
     s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+
+
+def test_a_body_that_the_server_makes_itself_is_an_object_as_any_other(local: Local) -> None:
+    rows = b"one,two\n"
+    put(local.s3, BUCKET, "made/here", iter([rows[:4], rows[4:]]))
+    with opened(local.s3, BUCKET, "made/here") as file:
+        assert file.read() == rows
+    found = local.s3.get_object(Bucket=BUCKET, Key="made/here")
+    assert (found["Body"].read(), found["ContentLength"]) == (rows, len(rows))
+    assert found["ETag"].strip('"') == hashlib.md5(rows).hexdigest()
+
+
+def test_a_body_without_bytes_can_be_opened_and_one_that_is_not_there_cannot(local: Local) -> None:
+    put(local.s3, BUCKET, "nothing", iter([]))
+    with opened(local.s3, BUCKET, "nothing") as file:
+        assert file.read() == b""
+    with pytest.raises(local.s3.exceptions.NoSuchKey):
+        opened(local.s3, BUCKET, "absent")
+
+
+def test_no_body_stays_of_an_object_that_is_refused(local: Local) -> None:
+    def bodies() -> set[str]:
+        return {path.name for path in FileKey.bodies.folder.iterdir()}
+
+    put(local.s3, BUCKET, "kept", iter([b"1"]))
+    before = bodies()
+    with pytest.raises(local.s3.exceptions.NoSuchBucket):
+        put(local.s3, "no-such-bucket", "refused", iter([b"2"]))
+    with pytest.raises(local.s3.exceptions.NoSuchBucket):
+        local.s3.put_object(Bucket="no-such-bucket", Key="refused", Body=b"2")
+    put(local.s3, BUCKET, "kept", iter([b"3"]))  # a change, with which what is no longer needed goes
+    assert wait_for(lambda: len(bodies()) == len(before))

@@ -1,12 +1,14 @@
 """S3 with its bodies in files: memory stays flat whatever their size, and the next server finds them again.
 
 moto keeps the metadata. A body never passes through it: a PUT is streamed to a file and moto gets a token
-that names the file; a GET is answered by moto as a HEAD, and the file is streamed.
+that names the file; a GET is answered by moto as a HEAD, and the file is streamed. Large bodies that this
+process makes or reads itself go by name too: see `put` and `opened`.
 """
 
 import base64
 import hashlib
 import io
+import itertools
 import json
 import os
 import pickle
@@ -15,6 +17,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs
 
 import moto.s3.models as moto_s3
+from botocore.exceptions import ClientError
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Response
 from werkzeug.wsgi import LimitedStream
@@ -49,6 +53,7 @@ STREAMED_HEADERS = (
     "wsgi.input_terminated",
 )
 ATTEMPTS = 10
+BODY_HEADER = "x-local-aws-body"  # of what answers a GET: the file's name
 
 
 class BadBody(Exception):
@@ -206,6 +211,31 @@ class CopySource:
         return getattr(self.key, name)
 
 
+def put(s3: Any, bucket: str, key: str, blocks: Iterator[bytes]) -> None:
+    """Puts an object whose body this process writes: the request, which is judged as any other, names it."""
+    body = FileKey.bodies.write(blocks)
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=body.token())
+    except BaseException:
+        FileKey.bodies.drop(body.name)
+        raise
+
+
+def opened(s3: Any, bucket: str, key: str) -> BinaryIO:
+    """The file of an object's body; the request, which is judged as any other, asks for a byte of it."""
+    for _ in range(ATTEMPTS):
+        try:
+            answer = s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidRange":
+                raise
+            return io.BytesIO()  # no byte, so no first one
+        with suppress(FileNotFoundError):  # replaced since
+            name = answer["ResponseMetadata"]["HTTPHeaders"][BODY_HEADER]
+            return FileKey.bodies.path(name).open("rb", BLOCK_BYTES)
+    raise RuntimeError(f"s3://{bucket}/{key} changed {ATTEMPTS} times while it was opened")
+
+
 def _named(given: bytes) -> Body | None:
     """The body that a token names; None for bytes that are no token."""
     if not given.startswith(TOKEN):
@@ -292,7 +322,10 @@ class FileS3:
     def _put(self, environ: dict, start_response: Callable) -> Any:
         headers: dict[str, str] = {}
         try:
-            body = self._received(environ, headers)
+            blocks = _body_blocks(environ, headers)
+            first = next(blocks, b"")
+            named = _named(first)
+            body = named or self._received(environ, itertools.chain([first], blocks))
         except BadBody as error:
             return _error(400, error.code, str(error))(environ, start_response)
         forwarded = {name: value for name, value in environ.items() if name not in STREAMED_HEADERS} | headers
@@ -305,12 +338,12 @@ class FileS3:
             "HTTP_X_AMZ_CONTENT_SHA256": "UNSIGNED-PAYLOAD",
         }
         answer = Response.from_app(self._change, forwarded)
-        if answer.status_code >= 300:
+        if answer.status_code >= 300 and not named:
             self.bodies.drop(body.name)
         return answer(environ, start_response)
 
-    def _received(self, environ: dict, headers: dict[str, str]) -> Body:
-        body = self.bodies.write(_body_blocks(environ, headers))
+    def _received(self, environ: dict, blocks: Iterator[bytes]) -> Body:
+        body = self.bodies.write(blocks)
         told = environ.get("HTTP_CONTENT_MD5")
         if told and base64.b64decode(told).hex() != body.md5:
             self.bodies.drop(body.name)
@@ -398,6 +431,7 @@ def _streamed(head: Response, file: BinaryIO) -> Response:
         first, last = int(found[1]), int(found[2])
     answer = Response(read_blocks(file, first, last), head.status_code, head.headers)
     answer.headers["Content-Length"] = str(last - first + 1)
+    answer.headers[BODY_HEADER] = Path(file.name).name
     answer.call_on_close(file.close)
     return answer
 

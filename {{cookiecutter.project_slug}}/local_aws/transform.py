@@ -1,7 +1,6 @@
 """Batch transform jobs: the model's container, started as it is, and the objects posted to it."""
 
 import gzip
-import io
 import shutil
 import socket
 import tarfile
@@ -22,8 +21,9 @@ from botocore.exceptions import ClientError
 from local_aws import container, layout
 from local_aws.invocations import BadAnswer, BadObject, Endpoint, Limits, transformed
 from local_aws.joblog import JobLog
+from local_aws.objects import opened, put
 from local_aws.rowfilter import BadFilter, Processing
-from local_aws.transfer import TransferError, download, list_keys, name_below, split_uri, upload
+from local_aws.transfer import TransferError, download, list_keys, name_below, split_uri
 from local_aws.validation import ApiError
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ GRACE_SECONDS = 3.0
 MAX_REASON = 1024
 MAX_PRODUCT_MB = 100
 OBJECTS = 4  # at a time
-READ_BYTES = 1 << 20
 NO_SPLIT = "None"
 
 
@@ -325,7 +324,7 @@ class Job:
         with ThreadPoolExecutor(limits.at_once) as requests, ThreadPoolExecutor(OBJECTS) as objects:
             work = partial(self._problem, endpoint=endpoint, limits=limits, requests=requests)
             try:
-                problems = list(objects.map(work, range(len(keys)), keys))
+                problems = list(objects.map(work, keys))
             finally:
                 objects.shutdown(cancel_futures=True)
                 self._raise_stopped()  # whatever a container said that was killed
@@ -335,34 +334,30 @@ class Job:
             raise JobFailed(f"AlgorithmError: {failures[0][: MAX_REASON - 100]}{rest}")
 
     def _problem(
-        self, number: int, key: str, endpoint: Endpoint, limits: Limits, requests: ThreadPoolExecutor
+        self, key: str, endpoint: Endpoint, limits: Limits, requests: ThreadPoolExecutor
     ) -> str | None:
         """Why the object has no output, if it has none."""
         self._raise_stopped()
-        folder = self.root / "tmp" / str(number)
         try:
-            self._transform_object(folder, key, endpoint, limits, requests)
+            self._transform_object(key, endpoint, limits, requests)
         except (BadObject, gzip.BadGzipFile, EOFError, zlib.error) as error:
             self._raise_stopped()
             self._log(f"[local AWS] {key}: {error}")
             return f"{key}: {error}"
-        shutil.rmtree(folder)
         return None
 
     def _transform_object(
-        self, folder: Path, key: str, endpoint: Endpoint, limits: Limits, requests: ThreadPoolExecutor
+        self, key: str, endpoint: Endpoint, limits: Limits, requests: ThreadPoolExecutor
     ) -> None:
-        """Writes the object's output to S3, once all of it is there; the object is read as it arrives."""
-        (bucket, prefix), target = split_uri(self.uri), folder / "object.out"
-        folder.mkdir(parents=True)
+        """Puts the object's output, once all of it is there."""
+        bucket, prefix = split_uri(self.uri)
         output = self.record["TransformOutput"]
         lines = output.get("AssembleWith") == "Line"
-        with closing(self.s3.get_object(Bucket=bucket, Key=key)["Body"]) as body, target.open("wb") as file:
-            reader = io.BufferedReader(body, READ_BYTES)
+        target = split_uri(f"{output['S3OutputPath'].rstrip('/')}/{name_below(prefix, key)}.out")
+        with opened(self.s3, bucket, key) as reader:
             is_packed = self.source.get("CompressionType") == "Gzip"
             rows = gzip.GzipFile(fileobj=reader) if is_packed else reader
-            file.writelines(transformed(rows, endpoint, self.processing, limits, lines, requests))
-        upload(self.s3, target, f"{output['S3OutputPath'].rstrip('/')}/{name_below(prefix, key)}.out")
+            put(self.s3, *target, transformed(rows, endpoint, self.processing, limits, lines, requests))
 
     def _log(self, line: str) -> None:
         with self.path.open("a") as file:

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     """Exit code of one command; anything a user can get wrong is said in one line and is 2."""
     if sys.platform == "win32":
         return _refuse("native Windows is not supported: run this in WSL2 (https://aka.ms/wsl)")
-    chosen = _parser().parse_args(arguments)
+    chosen = _parser().parse_args(arguments or ["--help"])
     try:
         code = chosen.call(chosen)
         sys.stdout.flush()  # here, where it is no traceback that nobody reads on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
@@ -13,6 +14,7 @@ from ml_pipeline import hashing
 from ml_pipeline.features import Column, RowError, Texts, canonical_text, is_number, parse_numbers
 
 Kind = Literal["number", "category"]
+COMMA_NUMBER = r"^([ \t]*[+-]?[0-9]*),([0-9]+[ \t]*)$"
 TEXT = pa.dictionary(pa.int32(), pa.string())
 # What canonical_text changes: spaces but for a single one between words, and the `.0` of a whole number.
 _SPACES = r"\t-\r\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
@@ -117,7 +119,17 @@ def _numbers(cells: pa.Array, missing: tuple[str, ...], name: str, demanded: boo
         if not demanded:
             return None
         found = _texts(cells, missing, name).dictionary_decode().to_numpy(zero_copy_only=False)
-    return pa.array(parse_numbers(found, missing, name), from_pandas=True)
+    try:
+        return pa.array(parse_numbers(found, missing, name), from_pandas=True)
+    except RowError as error:
+        raise RowError(error.row, name, error.problem + _decimal_hint(found[error.row - 1])) from None
+
+
+def _decimal_hint(cell: object) -> str:
+    """The setting that reads a cell such as 12,5."""
+    if isinstance(cell, str) and re.search(COMMA_NUMBER, cell):
+        return ': a CSV with decimal commas needs decimal = "," (settings.toml, [data])'
+    return ""
 
 
 def _cast(cells: pa.Array, missing: tuple[str, ...], name: str) -> np.ndarray | None:

@@ -75,7 +75,8 @@ def check_truth(path: Path, data: Data) -> None:
     """Raises DataError for labels that cannot be joined with scores: no ids or no target."""
     if not data.ids:
         raise DataError(
-            f"{path}: labels are joined with scores by ids, and ids names no column (settings.toml, [data])"
+            f"{path}: labels are joined with scores by ids, and ids names no column (settings.toml, [data]): "
+            f"name one there that your rows have, then train and approve a model with it"
         )
     if path.suffix.lower() in truth.JSON_LINES:
         return _check_json_lines(path, data)

@@ -86,6 +86,8 @@ def sniff(head: bytes, place: str, delimiter: str = "", columns: tuple[str, ...]
 
 def unquoted(lines: bytes) -> bytes:
     """The lines; one that is a quoted cell as a whole, `"a,""b"",c"`, without these quotes: `a,"b",c`."""
+    if b'"' not in lines:
+        return lines
     return _QUOTED_LINE.sub(lambda match: match[1].replace(b'""', b'"'), lines)
 
 
@@ -107,8 +109,9 @@ def not_utf8(blocks: Iterable[bytes], place: str) -> DataError | None:
 
 
 def _whole_lines(head: bytes, place: str) -> bytes:
+    begin = head.lstrip(b"\xef\xbb\xbf \r\n")[: max(map(len, OTHER_FORMATS))].lower()
     for magic, remedy in OTHER_FORMATS.items():
-        if head.lstrip(b"\xef\xbb\xbf \r\n").lower().startswith(magic.lower()):
+        if begin.startswith(magic.lower()):
             raise DataError(f"{place}: not a CSV but {remedy}")
     if len(head) < HEAD_BYTES:
         return head

@@ -28,7 +28,6 @@ GATHERED = 4  # blocks: with fewer, two threads that share their columns wait fo
 BATCH_ROWS = 1 << 14  # of a parquet file at a time
 SHOWN_CHARACTERS = 80  # of a broken row
 PANDAS_INDEX = "__index_level_"  # column that pandas stores its index in
-COMMA_NUMBER = r"^([ \t]*[+-]?[0-9]*),([0-9]+[ \t]*)$"
 
 
 Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
@@ -358,7 +357,7 @@ def _csv_rows(
 
 def with_points(rows: Rows) -> Rows:
     """The rows, whose columns are texts, with cells such as 12,5 as 12.5."""
-    columns = [pc.replace_substring_regex(column, COMMA_NUMBER, r"\1.\2") for column in rows.columns]
+    columns = [pc.replace_substring_regex(column, cells.COMMA_NUMBER, r"\1.\2") for column in rows.columns]
     return type(rows).from_arrays(columns, names=rows.schema.names)
 
 

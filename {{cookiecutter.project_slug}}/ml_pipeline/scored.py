@@ -28,10 +28,9 @@ def lines(run: Path, again: str = "") -> list[str]:
     elif failed := [step for step in execution["steps"] if step["status"] == "Failed"]:
         bring = "--truth" if asked.startswith(LABELS) or _are_scored(drifts(run)) else "--data"
         again = again or f"{COMMAND} score {bring} FILE --period {asked.rpartition(':')[2]}"
-        told += [
-            *summary.failure(run, failed[0], execution),
-            f"what to do: mend what is named above, then {again}",
-        ]
+        failure = summary.failure(run, failed[0], execution)
+        told = [line for line in told if not any(line.strip() in each for each in failure)]  # said once
+        told += [*failure, f"what to do: mend what is named above, then {again}"]
     page = run / REPORT
     return [*told, f"report: {page}"] if page.exists() else told
 
@@ -83,13 +82,18 @@ def _quality(quality: dict[str, Any] | None) -> list[str]:
     """Each metric beside its bound, those beyond it first."""
     if not quality:
         return []
-    metrics = sorted(quality["metrics"].items(), key=lambda pair: not pair[1]["violated"])
-    dropped = any(measured["violated"] for _, measured in metrics)
-    judged = any(measured["bound"] is not None for _, measured in metrics)
-    told = [f"{name} {_beside_bound(name, measured)}" for name, measured in metrics]
-    verdict = " has dropped" if dropped else " holds" if judged else ""
-    head = f"quality of {quality['rows']:,} labelled rows{verdict}"
-    return [f"  {head}: {_listed(told)}"]
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for name, measured in quality["metrics"].items():
+        told[measured["violated"]].append(f"{name} {_beside_bound(name, measured)}")
+    head = f"  quality of {quality['rows']:,} labelled rows"
+    if all(measured["bound"] is None for measured in quality["metrics"].values()):
+        return [f"{head}: {_listed(told[False])}"]
+    verdicts = [
+        f"{verdict}: {_listed(told[violated])}"
+        for verdict, violated in (("has dropped", True), ("holds", False))
+        if told[violated]
+    ]
+    return [f"{head} {'; '.join(verdicts)}"]
 
 
 def _beside_bound(name: str, measured: dict[str, Any]) -> str:

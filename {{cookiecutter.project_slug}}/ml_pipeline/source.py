@@ -32,8 +32,7 @@ def _existing(path: Path) -> Path:
         raise InputError(f"{path}: a folder, not a file; name one CSV or parquet file in it")
     if not path.exists():
         raise InputError(
-            f"{path}: no such file; name one that is there (what is trained on: --data, or file in "
-            "settings.toml, [data])"
+            f"{path}: no such file; name one that is there (if you named none: file in settings.toml, [data])"
         )
     return path
 

@@ -90,9 +90,8 @@ def _quality(run: Path) -> list[str]:
     ]
     if metrics["champion"]:
         champion = metrics["champion"]
-        told.append(
-            f"champion {primary} {_number(champion['test'][primary]['value'])} ({champion['package']})"
-        )
+        version = champion["package"].rpartition("/")[2]
+        told.append(f"champion {primary} {_number(champion['test'][primary]['value'])} (version {version})")
     return told
 
 

@@ -175,7 +175,14 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[str, str, str]]]] = {
     ),
     "a decimal comma": (
         HEADER.replace(",", ";") + "A1;30,5;basic\n",
-        [("age", "data_type_check", "row 1, column age: '30,5' is not a number")],
+        [
+            (
+                "age",
+                "data_type_check",
+                "row 1, column age: '30,5' is not a number: a CSV with decimal commas needs decimal = \",\" "
+                "(settings.toml, [data]); correct the cell",
+            )
+        ],
     ),
     "an infinite number": (
         HEADER + "A1,inf,basic\n",

@@ -67,7 +67,12 @@ def test_labels_are_a_table_with_ids_and_target_or_lines_of_model_monitor(tmp_pa
         ("labels.jsonl", '{"eventId": "A1"}\n', DATA, "a line must be .*, the first is '.*A1"),
         ("labels.jsonl", "", DATA, "a line must be .*, the first is ''"),
         ("labels.jsonl", json.dumps(LINE), {"ids": ("id", "day")}, "known by id, day: bring a CSV"),
-        ("labels.csv", "approved\nyes\n", {"ids": ()}, r"ids names no column \(settings.toml, \[data\]\)"),
+        (
+            "labels.csv",
+            "approved\nyes\n",
+            {"ids": ()},
+            r"ids names no column \(settings.toml, \[data\]\): name one",
+        ),
     ],
 )
 def test_labels_that_could_not_be_joined_are_refused(tmp_path, settings, name, text, data, sentence):

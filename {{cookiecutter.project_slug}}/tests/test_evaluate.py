@@ -16,9 +16,10 @@ from sklearn.metrics import f1_score, mean_squared_error, roc_auc_score
 
 from ml_pipeline import approved, metrics, model_quality, serving, storage
 from ml_pipeline.drift.bins import Bins
+from ml_pipeline.features import Category, FeatureSpec, Target
 from ml_pipeline.names import BETTER_HIGH
 from ml_pipeline.settings import Settings
-from ml_pipeline.steps.evaluate import evaluate, load
+from ml_pipeline.steps.evaluate import evaluate, load, read_served
 from ml_pipeline.steps.process import process
 from ml_pipeline.steps.train import train
 
@@ -34,7 +35,7 @@ def table(problem: str, rows: int = 900) -> pd.DataFrame:
     """Applicants with an id, missing values and a label of two or three classes, or a number."""
     generator = np.random.default_rng(4)
     income, region = generator.normal(3, 1, rows), generator.choice(["north", "south", "west"], rows)
-    value = income + (region == "north") + generator.normal(0, 0.5, rows)
+    value = income + (region == "north") + generator.normal(0, 0.2, rows)
     label = {
         "binary": np.where(value > 3.5, "yes", "no"),
         "multiclass": np.select([value < 3, value < 4], ["low", "mid"], "top"),
@@ -181,7 +182,7 @@ def test_multiclass_and_regression_are_evaluated_alike(run: Callable[..., Ran]) 
     assert document["threshold"] is None
     accuracy = (served["label"] == served["predicted_label"]).mean()
     assert document["test"]["accuracy"]["value"] == pytest.approx(accuracy)
-    assert accuracy > 0.6 > document["test"]["accuracy"]["trivial"]
+    assert accuracy > 0.7 > document["test"]["accuracy"]["trivial"]
 
 
 def test_regression_writes_label_and_prediction(run: Callable[..., Ran]) -> None:
@@ -198,7 +199,7 @@ def test_regression_writes_label_and_prediction(run: Callable[..., Ran]) -> None
 SPOILT: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "a row less": (
         lambda lines: lines[:-1],
-        r"but the test split and the model make 216 rows of 6: id, approved",
+        r"but the test split and the model make {rows} rows of 6: id, approved",
     ),
     "another order": (lambda lines: [lines[1], lines[0], *lines[2:]], r"row 1 has id = "),
     "another label": (lambda lines: [swapped_label(lines[0]), *lines[1:]], r"row 1 has approved = "),
@@ -208,7 +209,7 @@ SPOILT: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     ),
     "a column less": (
         lambda lines: [line.rpartition(",")[0] for line in lines],
-        r"216 rows of 5 columns, but",
+        r"{rows} rows of 5 columns, but",
     ),
 }
 
@@ -228,8 +229,16 @@ def test_predictions_of_other_rows_are_refused(spoilt: str, run: Callable[..., R
     spoil, message = SPOILT[spoilt]
     lines = storage.read_bytes(ran.predictions_uri).decode().splitlines()
     storage.write_bytes(ran.predictions_uri, "\n".join(spoil(lines)).encode())
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message.format(rows=len(lines))):
         ran.evaluate()
+
+
+def test_a_line_break_within_quotes_ends_no_row_of_predictions_of_any_length() -> None:
+    rows = 200_000  # 2.4 MB, which are read in parts
+    spec = FeatureSpec((), (Category("note", ("a\nb",)),), Target("y", "regression", (), ""), ())
+    raw = pd.DataFrame({"y": np.ones(rows), "note": ["a\nb"] * rows})
+    served = read_served(b'1.0,"a\nb",2\n' * rows, raw, spec, "s3://bucket/test.csv.out")
+    assert served["prediction"].unique().to_pylist() == ["2"]
 
 
 def test_the_newest_approved_version_is_scored_on_the_same_rows(run: Callable[..., Ran]) -> None:

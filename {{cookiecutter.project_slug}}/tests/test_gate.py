@@ -19,7 +19,7 @@ def gate(**values: Any) -> Gate:
 def metrics(
     value: float | None, trivial: float = 0.5, champion: float | None = None, **more: Any
 ) -> dict[str, Any]:
-    champions = {"package": "arn:1", "test": {"auc": {"value": champion}}}
+    champions = {"package": "arn:group/7", "test": {"auc": {"value": champion}}}
     measured = {"problem": "binary", "primary": "auc", "test": {"auc": {"value": value, "trivial": trivial}}}
     return measured | {"champion": champions if champion is not None else None} | more
 
@@ -100,7 +100,7 @@ def test_a_model_may_not_be_worse_than_the_champion_by_more_than_the_tolerance(
 ) -> None:
     found = verdict(measured, None, gate(threshold="trivial"))
     assert found["passed"] is passed
-    assert [miss["why"].count("champion arn:1") for miss in found["missed"]] == ([] if passed else [1])
+    assert [miss["why"].count("champion, version 7,") for miss in found["missed"]] == ([] if passed else [1])
 
 
 def test_a_bias_bound_holds_for_every_facet_value() -> None:

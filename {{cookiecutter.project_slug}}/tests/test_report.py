@@ -20,7 +20,7 @@ from ml_pipeline import bias_metrics, metrics, report
 from ml_pipeline.errors import InputError
 from ml_pipeline.features import Target
 from ml_pipeline.metrics import Predictions
-from ml_pipeline.report import bias, curves, quality, words
+from ml_pipeline.report import curves, quality, words
 from ml_pipeline.report.recorded import Run, read_predictions
 from ml_pipeline.report.words import MINUS, NONE
 from ml_pipeline.run import _reported
@@ -358,6 +358,13 @@ def test_a_failed_run_has_a_page_with_its_error_and_the_end_of_its_log(run):
     assert "tuning" in page.ids and "quality" not in page.ids
 
 
+@pytest.mark.parametrize(("best", "told"), [(2, "and were dropped"), (3, "a larger num_round")])
+def test_a_learning_curve_says_whether_more_rounds_may_do_better(run, best, told):
+    aucs = {"auc": [0.6, 0.7, 0.8, 0.75 if best == 2 else 0.85]}
+    curve = {"metric": "auc", "best_round": best, "train": aucs, "validation": aucs}
+    assert told in Page(report.write(run(learning_curve=curve))).text
+
+
 def test_a_stopped_run_says_where_it_stood(run):
     execution = json.loads((run() / "execution.json").read_text())
     stopped = execution | {
@@ -399,43 +406,6 @@ def test_every_bias_metric_is_told_with_its_value_and_its_bound(run):
     assert f"{MINUS}1 to 1: kept" in told
     assert f"null ✗ {MINUS}1 to 1: missed Not computable: Group variable is empty or not provided" in told
     assert "1 bound missed: CDDL of" in told
-
-
-# A metric's value where group d is worse off, and what has to be said of it.
-WORSE = {
-    "CDDL": (
-        0.1,
-        "Within the subgroups, g makes up 10.0 percentage points more of those labelled other than",
-    ),
-    "CI": (0.5, "25.0\xa0% of the rows have g"),
-    "DPL": (0.1, "10.0 percentage points less frequent for g"),
-    "AD": (0.1, "right 10.0 percentage points less often for g"),
-    "CDDPL": (0.1, "10.0 percentage points more of those predicted other than"),
-    "DAR": (-0.1, "10.0 percentage points more are truly so for g"),
-    "DCA": (-0.1, "g has 0.1000 more such labels than the rest: the model grants it more sparingly to g"),
-    "DCR": (-0.1, "g has 0.1000 fewer such labels than the rest: the model refuses g more readily"),
-    "DI": (0.5, "0.5000 times as often as the rest; below 0.8 fails the four-fifths rule"),
-    "DPPL": (0.1, "predicted 10.0 percentage points less often for g"),
-    "DRR": (-0.1, "10.0 percentage points fewer are rightly so for g"),
-    "FT": (-0.1, "10.0\xa0% of g would on balance gain"),
-    "RD": (0.1, "10.0 percentage points fewer are found for g"),
-    "SD": (0.1, "10.0 percentage points more are recognised for g"),
-    "TE": (0.1, "g has 0.1000 more false negatives"),
-}
-
-
-@pytest.mark.parametrize("metric", WORSE)
-def test_a_bias_sentence_names_the_direction(metric):
-    value, wanted = WORSE[metric]
-    assert wanted in bias.sentence(metric, value, "g", "yes")
-    mirrored = 1 / value if metric == "DI" else -value
-    assert wanted not in bias.sentence(metric, mirrored, "g", "yes")
-
-
-@pytest.mark.parametrize("metric", [*bias_metrics.PRE_TRAINING, *bias_metrics.POST_TRAINING])
-@pytest.mark.parametrize("value", [0.0, 0.25, -0.25, float("inf")])
-def test_every_bias_metric_has_a_sentence_for_every_value(metric, value):
-    assert bias.sentence(metric, value, "{g}", "{yes}").endswith(".")
 
 
 def test_two_runs_are_compared_by_metrics_settings_data_and_ranks(run):

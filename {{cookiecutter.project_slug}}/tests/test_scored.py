@@ -91,8 +91,8 @@ def test_a_scoring_run_tells_what_was_scored_what_moved_and_where_the_report_is(
         "  predictions have moved: score",
         "  bias has grown: DI of sex female",
         "  the model relies on other features: nDCG 0.810",
-        "  quality of 90 labelled rows has dropped: auc 0.7 (bound: at least 0.8), f1 0.85 (bound: at least "
-        "0.8)",
+        "  quality of 90 labelled rows has dropped: auc 0.7 (bound: at least 0.8); holds: f1 0.85 (bound: at "
+        "least 0.8)",
         "report: runs/abc/report.html",
     ]
 
@@ -113,6 +113,9 @@ def test_broken_data_are_told_with_the_failure_and_what_to_do(made):
         "  id: 1 value stands more than once",
     ]
     assert "Monitor failed: DataError: 2027-01-11 broken" in told
+    steps[-1]["failure_reason"] += ": id: 1 value stands more than once"
+    again = scored.lines(made("score", "abd", document, status="Failed", steps=steps))
+    assert again[1:3] == told[1:3] and sum("1 value stands" in line for line in again) == 1
     assert told[-1].endswith("-m ml_pipeline score --data FILE --period 2027-01-11")
     assert scored.lines(run, "start it")[-1] == "what to do: mend what is named above, then start it"
 
@@ -155,8 +158,8 @@ def test_quality_is_told_beside_its_bounds_once_labels_have_come(made):
     quality = {"rows": 1200, "unmatched": 0, "metrics": metrics}
     told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", quality=quality)))
     assert told[2] == (
-        "  quality of 1,200 labelled rows has dropped: rmse 3.5 (bound: at most 3.2), "
-        "auc 0.8712 (bound: at least 0.8444), recall 0.5 (not judged), f1 not judged, "
+        "  quality of 1,200 labelled rows has dropped: rmse 3.5 (bound: at most 3.2); "
+        "holds: auc 0.8712 (bound: at least 0.8444), recall 0.5 (not judged), f1 not judged, "
         "accuracy 0.91 (bound: at least 0.9)"
     )
     held = {"rows": 1200, "unmatched": 0, "metrics": {"auc": metrics["auc"]}}

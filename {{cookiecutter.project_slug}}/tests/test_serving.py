@@ -19,7 +19,8 @@ import pytest
 import xgboost
 
 from ml_pipeline import ubjson
-from ml_pipeline.features import Category, FeatureSpec, Number, Target
+from ml_pipeline.features import Category, FeatureSpec, Number, Target, Texts
+from ml_pipeline.payloads import read_csv, write_csv
 from ml_pipeline.serving import Model, ModelError, load_model
 
 SPEC = FeatureSpec(
@@ -289,10 +290,14 @@ def test_a_regression_answers_the_number(tmp_path):
     assert predictions.scores == model.booster.predict(xgboost.DMatrix(np.array([[-1.0, 0.0]], np.float32)))
 
 
-def test_a_label_with_a_comma_is_quoted():
-    from ml_pipeline.features import Texts
-    from ml_pipeline.payloads import write_csv
+def test_a_line_break_within_quotes_ends_no_row_of_a_body_of_any_length():
+    rows = 300_000  # 3 MB, which is read in parts
+    columns = read_csv(b'60,"a\nb"\n' * rows, SPEC, header=False)
+    assert columns["income"].tolist() == [60.0] * rows
+    assert columns["purpose"].counts() == {"a\nb": rows}
 
+
+def test_a_label_with_a_comma_is_quoted():
     label = Texts(np.array(["a,b", "c"], object), np.array([1, 0]))
     assert write_csv({"predicted_label": label, "score": np.array([0.5, 0.25])}) == b'"c",0.5\n"a,b",0.25\n'
 

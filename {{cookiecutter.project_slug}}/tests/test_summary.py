@@ -103,7 +103,7 @@ def test_a_champion_is_told_beside_the_model_and_a_rerun_names_its_source(run):
     (folder / "execution.json").write_text(json.dumps(document | {"source": "abc"}))
     told = summary.lines(folder, kept=True)
     assert told[0].endswith(", with earlier steps of run abc")
-    assert told[2] == "champion auc 0.7500 (arn/3)"
+    assert told[2] == "champion auc 0.7500 (version 3)"
     assert told[4:] == [f"  bound {number}" for number in range(8)] and len(told) <= 15
 
 

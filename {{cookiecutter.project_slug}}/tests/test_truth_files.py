@@ -97,8 +97,13 @@ def test_labels_of_a_regression_are_numbers(bucket: str, name: str, content: byt
 
 
 def test_labels_with_decimal_commas_are_read_where_settings_say_so(bucket: str) -> None:
-    found = read(bucket, {"l.csv": b"id;approved\n1;2,50\n2;-1,5\n"}, AMOUNT, decimal=",")
-    assert labels_of(found, "1", "2") == [2.5, -1.5]
+    content = {"l.csv": b"id;approved\n1;2,50\n2;-1,5\n"}
+    assert labels_of(read(bucket, content, AMOUNT, decimal=","), "1", "2") == [2.5, -1.5]
+    hint = (
+        r"'2,50' is not a number: a CSV with decimal commas needs decimal = \",\" \(settings.toml, \[data\]\)"
+    )
+    with pytest.raises(DataError, match=rf"l.csv row 1, column approved: {hint}; correct the cell"):
+        read(bucket, content, AMOUNT)
 
 
 def test_labels_that_look_like_numbers_stay_the_texts_that_they_are(bucket: str) -> None:

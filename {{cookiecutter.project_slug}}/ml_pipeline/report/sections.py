@@ -302,7 +302,11 @@ def _learning(curve: Mapping[str, Any]) -> Figure:
         f"a difference of {signed(float(gap))}."
     )
     draw = plots.learning(curve, name, best, places)
-    caption = "Rounds after the dashed line made validation no better and were dropped."
+    caption = (
+        "Rounds after the dashed line made validation no better and were dropped."
+        if best + 1 < len(values)
+        else "The last round is the best: a larger num_round ([train.hyperparameters]) may do better."
+    )
     return Figure("Learning curve", plots.svg(draw, plots.HALF, "learning"), finding, caption)
 
 

@@ -16,7 +16,7 @@ LINE = 16  # height of a line of text
 LEFT, RIGHT, TOP, AREA = 38, 6, 10, 124  # around a plot of bins, and the height of its area
 GAP = 10  # before a bin that stands apart
 LABEL = 16  # characters of a label below the axis
-HALF = 20  # that half of the axis has room for
+HALF = 19  # characters that half the axis has room for
 LONGEST = 34  # of a category's
 ROW, BAR = 38, 7  # of a category: height of the row and of each of its two bars
 SHARES = 120  # room for a category's two shares
@@ -81,7 +81,7 @@ def _axis(labels: Sequence[str], spans: Sequence[Span]) -> list[Html]:
     y, last = TOP + AREA + LINE, len(labels) - 1
     found = {0: "start", last: "end"} if last else {0: "start"}
     first, middle, end = (len(short(labels[place], LABEL)) for place in (0, last // 2, last))
-    if last > 3 and max(first, end) + middle / 2 < HALF:
+    if last > 3 and max(first, end) + middle / 2 <= HALF:
         found[last // 2] = "middle"
     places = {
         "start": lambda span: span[0],

@@ -136,7 +136,7 @@ def _parse_served(content: bytes, columns: int, numbers: Collection[int], uri: s
         return pyarrow.csv.read_csv(
             pa.BufferReader(content),
             read_options=pyarrow.csv.ReadOptions(autogenerate_column_names=True),
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=b'"' in content),
             convert_options=pyarrow.csv.ConvertOptions(column_types=kinds, null_values=[""]),
         )
     except pa.ArrowInvalid as error:

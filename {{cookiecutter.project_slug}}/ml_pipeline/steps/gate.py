@@ -53,9 +53,10 @@ def _champion(metrics: Mapping[str, Any], gate: Gate) -> Iterator[dict[str, Any]
     bound = champion - gate.champion_tolerance if high else champion + gate.champion_tolerance
     value = metrics["test"][name]["value"]
     if not _reaches(value, bound, high):
-        package = metrics["champion"]["package"]
+        version = metrics["champion"]["package"].rpartition("/")[2]
         why = (
-            f"champion {package} has {champion:.6g}, {PLACE} champion_tolerance = {gate.champion_tolerance:g}"
+            f"the champion, version {version}, has {champion:.6g}, "
+            f"{PLACE} champion_tolerance = {gate.champion_tolerance:g}"
         )
         yield _miss(name, value, bound, _side(high), why)
 
