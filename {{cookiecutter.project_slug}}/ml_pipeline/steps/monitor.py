@@ -45,7 +45,8 @@ def monitor(
     ]
     asked = {entry["period"] for entry in periods if entry["state"] == LABELS}
     labelled = labelling.join_all(documents, asked, models, settings)
-    labelled.told += _superseded(documents, labelled, settings)
+    superseded = _superseded(documents, labelled, settings)
+    labelled.told += superseded
     roll_ups = _roll_ups(documents, labelled)
     cloudwatch.send(roll_ups, _feature_metrics(documents, settings), settings)
     told = _last(documents, labelled)
@@ -56,7 +57,7 @@ def monitor(
     print(f"Monitor: {summary}", flush=True)
     problems = [*_problems(periods), *labelled.problems]
     if problems:
-        raise DataError("; ".join(problems))
+        raise DataError("; ".join([*problems, *superseded]))
     return {
         "summary": summary,
         "monitor_uris": [results.uri(each["period"], settings) for each in told],
