@@ -72,7 +72,9 @@ def _period(document: dict[str, Any]) -> list[str]:
     from ml_pipeline.drift.judge import FEWEST_ROWS
 
     few = f", fewer than {FEWEST_ROWS} are not judged" if document["status"] == "too few" else ""
-    head = f"{document['period']}: {document['rows']:,} rows, {version}{document['status']}{few}"
+    is_unread = document["status"] == "broken" and not document["rows"]
+    rows = "no row could be read" if is_unread else f"{document['rows']:,} rows"
+    head = f"{document['period']}: {rows}, {version}{document['status']}{few}"
     found = [f"  {what}: {_listed(names)}" for what, names in _moved(document).items() if names]
     notes = [f"  {note}" for note in document.get("notes", ())]
     return [head, *found, *_quality(document["quality"]), *map(_broken, document["broken"][:SHOWN]), *notes]

@@ -250,6 +250,8 @@ def test_what_is_broken_as_a_whole_is_told_without_a_column():
     told = page(documents.broken(broken=found, violations=found)).text
     assert "✗ Broken data 3,421 rows" in told
     assert "Ask who delivers the data. What" in told and "(all): part" not in told
+    unread = page(documents.broken(broken=found, violations=found, rows=0)).text
+    assert "✗ Broken data The rows of 2026-02-16 could not be read." in unread
 
 
 def test_too_few_rows_are_not_said_to_be_quiet():

@@ -129,6 +129,14 @@ def test_scores_of_rows_that_make_no_sense_are_not_to_be_used(made):
     )
 
 
+def test_rows_that_could_not_be_read_are_not_called_none(made):
+    found = drift(
+        "2027-01-11", "broken", rows=0, broken=[{"feature_name": "(all)", "description": "no header"}]
+    )
+    told = scored.lines(made("score", "abc", found))
+    assert told[1] == "2027-01-11: no row could be read, version 3, broken"
+
+
 def test_too_few_rows_are_called_so_everywhere(made):
     run = made("score", "few", drift("2027-01-11", "too few", rows=49))
     assert scored.lines(run)[1] == ("2027-01-11: 49 rows, version 3, too few, fewer than 50 are not judged")

@@ -250,6 +250,9 @@ def test_labels_of_broken_data_are_not_used(world: Callable[..., World]) -> None
     summary = made.score({}, "dddddddddddd")["summary"]
     assert f"labels of {PERIOD} are not used, since its data are broken" in summary
     assert made.names("raw") == [] and made.drift(PERIOD)["quality"] is None
+    assert "are not used" not in made.score({}, "eeeeeeeeeeee")["summary"]
+    made.score({PERIOD: rows}, "ffffffffffff")
+    assert made.drift(PERIOD)["quality"]["rows"] == made.training_rows(PERIOD) == 600
 
 
 def test_bias_without_labels_is_that_of_all_scored_rows(world: Callable[..., World]) -> None:

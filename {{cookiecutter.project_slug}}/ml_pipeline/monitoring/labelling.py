@@ -28,11 +28,13 @@ class Unused(DataError):
 class Labelled:
     """documents: drift.json of the periods whose labels were joined. counts: violations that they add.
 
-    labels: fingerprints of what was joined, by period. noted: drift.json of the periods whose labels could
-    not be joined, which is told there. problems: what fails the execution.
+    labels: fingerprints of what was joined, by period. unused: periods whose labels are of no use. noted:
+    drift.json of the periods whose labels could not be joined, which is told there. problems: what fails the
+    execution.
     """
 
     labels: dict[str, str] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
     noted: list[Document] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
     counts: list[dict[str, int]] = field(default_factory=list)
@@ -40,9 +42,8 @@ class Labelled:
     problems: list[str] = field(default_factory=list)
 
     def mark(self, settings: Settings) -> None:
-        """Ends what was written of each period, so that its labels are not counted again."""
-        for each in self.documents:
-            period = each["period"]
+        """Ends what was written of each period, so that its labels are not counted, or told of, again."""
+        for period in (*(each["period"] for each in self.documents), *self.unused):
             storage.mark_success(results.uri(period, settings, MARK), self.labels[period].encode())
 
 
@@ -67,6 +68,7 @@ def join_all(
         try:
             _join(period, known, models, labelled, settings)
         except Unused as error:
+            labelled.unused.append(period)
             (labelled.problems if period in asked else labelled.told).append(str(error))
         except DataError as error:
             told = (

@@ -99,7 +99,9 @@ def verdict(found: Measured) -> tuple[str, list[str]]:
         return "Empty: the period has no rows", [f"Nothing of {found['period']} was scored."]
     if status == "broken":
         told = map(measured.described, found["broken"][:NAMED])
-        return _broken_headline(found), [f"{rows}, of which nothing else is judged.", *_since(found), *told]
+        judged = f"{rows}, of which nothing else is judged."
+        judged = judged if found["rows"] else f"The rows of {found['period']} could not be read."
+        return _broken_headline(found), [judged, *_since(found), *told]
     if status == "drift":
         return f"Drifted: {listed(_drifted(found))}", [against, *_since(found)]
     return "Too few rows to be judged" if found.is_few else "Quiet: nothing has drifted", [against]
