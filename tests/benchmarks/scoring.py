@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -136,7 +137,7 @@ class Benchmark:
         make_data.write(rows, path)
         self.put(path)
         print(f"{rows:,} rows in {self.options.objects} objects, {self.options.format}", flush=True)
-        encoded = self.encoded(path)
+        encoded, spent = self.encoded(path), []
         for number in range(self.options.repeat):
             execution = f"run{rows}x{number}"
             scored = self.timed(lambda name=execution: self.score(name))
@@ -144,6 +145,7 @@ class Benchmark:
             predicted = self.timed(lambda matrix=matrix: self.booster.predict(matrix))
             self.tell("Select and Transform", rows, scored)
             self.tell("Booster.predict", rows, predicted)
+            spent.append((scored.cpu, predicted.cpu))
             print(
                 f"  ratio of rows/s: {predicted.seconds / scored.seconds:.2f}, "
                 f"of rows per CPU second: {predicted.cpu / scored.cpu:.2f}",
@@ -152,10 +154,11 @@ class Benchmark:
         outputs = f"{self.settings.uri(execution, 'transform')}/{PERIOD}/"
         csv = self.csv_seconds(path, self.settings.uri(execution, "select", "input"), outputs)
         print("  of it CSV: " + ", ".join(f"{name} {spent:.2f} s" for name, spent in csv.items()))
-        cpu = scored.cpu - sum(csv.values())
+        scoring, predicting = (statistics.median(each) for each in zip(*spent, strict=True))
+        cpu = scoring - sum(csv.values())
         print(
-            f"  without CSV {cpu:.1f} CPU s, {predicted.cpu / cpu:.2f} of Booster.predict's rows per CPU "
-            f"second; this process, which holds all rows for comparison, had at most "
+            f"  without CSV, by medians: {cpu:.1f} CPU s, {predicting / cpu:.2f} of Booster.predict's rows per "
+            f"CPU second; this process, which holds all rows for comparison, had at most "
             f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB",
             flush=True,
         )

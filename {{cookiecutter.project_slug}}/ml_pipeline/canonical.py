@@ -106,7 +106,7 @@ def _read(source: Path, table: layout.Layout, made: Converted, wanted: Wanted) -
     kinds = {feature.name: feature for feature in wanted.spec.features}
     broken: set[str] = set()
     batches = ingest.batches(source, table.options, made.uri, [n for n in table.names if n in wanted.names])
-    for batch in ingest.ahead(batches):
+    for batch in ingest.ahead(ingest.gathered(batches)):
         _refuse_header(batch, made)
         columns = {}
         for name in wanted.names:

@@ -24,7 +24,7 @@ from ml_pipeline.dialect import HEAD_BYTES, DataError, Dialect
 from ml_pipeline.features import RowError
 
 BLOCK_BYTES = 1 << 20  # of a CSV at a time: small enough to stay in a processor's cache, longer than a line
-GATHERED = 4  # blocks: with fewer, two threads that share their columns wait for each other too often
+GATHERED = 4  # blocks: with fewer, what each column of a batch costs, and threads that wait, tell
 BATCH_ROWS = 1 << 14  # of a parquet file at a time
 SHOWN_CHARACTERS = 80  # of a broken row
 PANDAS_INDEX = "__index_level_"  # column that pandas stores its index in
@@ -210,7 +210,7 @@ def _add(columns: Mapping[str, cells.Reader], batches: Iterator[pa.RecordBatch],
     rows, names = 0, list(columns)
     half = len(names) // 2
     with ThreadPoolExecutor(1) as beside:
-        for batch in ahead(_gathered(batches)):
+        for batch in ahead(gathered(batches)):
             second = beside.submit(_add_cells, columns, names[half:], batch, uri, rows)
             _add_cells(columns, names[:half], batch, uri, rows)
             second.result()
@@ -303,7 +303,7 @@ def ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield batch
 
 
-def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same rows in fewer batches."""
     while some := list(islice(batches, GATHERED)):
         yield pa.concat_batches(some)
