@@ -157,8 +157,8 @@ class Benchmark:
         scoring, predicting = (statistics.median(each) for each in zip(*spent, strict=True))
         cpu = scoring - sum(csv.values())
         print(
-            f"  without CSV, by medians: {cpu:.1f} CPU s, {predicting / cpu:.2f} of Booster.predict's rows per "
-            f"CPU second; this process, which holds all rows for comparison, had at most "
+            f"  without CSV, by medians: {cpu:.1f} CPU s, {predicting / cpu:.2f} of Booster.predict's rows "
+            f"per CPU second; this process, which holds all rows for comparison, had at most "
             f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB",
             flush=True,
         )
