@@ -140,18 +140,21 @@ def _columns(cells: tuple[str, ...], uri: str, wanted: Wanted) -> tuple[str, ...
 
 def _check_order(cells: tuple[str, ...], columns: tuple[str, ...], uri: str, wanted: Wanted) -> None:
     """Raises Unfit for a first row that has a text where the model takes a number."""
+    numbers = {each.name for each in wanted.spec.features if isinstance(each, Number)}
     for place, (name, cell) in enumerate(zip(columns, cells, strict=True), 1):
-        text = "" if cell == dialect.NAMELESS.format(place) else cell.replace(wanted.data.decimal, ".")
+        if name not in numbers or cell == dialect.NAMELESS.format(place):
+            continue
         try:
-            if any(isinstance(each, Number) and each.name == name for each in wanted.spec.features):
-                parse_numbers(np.array([text], object), wanted.spec.missing, name)
+            text = cell.replace(wanted.data.decimal, ".")
+            parse_numbers(np.array([text], object), wanted.spec.missing, name)
         except RowError as error:
-            message = (
+            raise Unfit(
                 f"{uri}: no header, and in row 1, column {name}, {error.problem}; the columns are taken as "
                 f"{_listed(columns)}: bring them in this order, or a header line; if that is their order, "
-                f"correct the cell"
-            )
-            raise Unfit(message, "data_type_check", (name,)) from None
+                f"correct the cell",
+                "data_type_check",
+                (name,),
+            ) from None
 
 
 def _check(names: list[str], uri: str, wanted: Wanted) -> None:
