@@ -67,9 +67,14 @@ def column(
 
 
 def ratio(column: Mapping[str, Any]) -> float | None:
-    """The largest of its statistics over their thresholds, above 1 if it has drifted; None without any."""
+    """The largest of its statistics over their thresholds, above 1 if it has drifted; None without any.
+
+    Of a threshold of 0, which settings may fix, nothing is a multiple: what is above counts as 1 and itself.
+    """
     ratios = [
-        each["value"] / each["threshold"] for each in column["statistics"].values() if each["threshold"]
+        each["value"] / each["threshold"] if each["threshold"] else each["value"] and 1 + each["value"]
+        for each in column["statistics"].values()
+        if each["threshold"] is not None
     ]
     if not ratios:
         return None
