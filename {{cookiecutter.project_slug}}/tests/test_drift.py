@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from ml_pipeline import baseline
-from ml_pipeline.drift import bins, broken, distances, judge
+from ml_pipeline.drift import bins, broken, distances
 from ml_pipeline.drift.bins import Bins
 from ml_pipeline.features import Category, Column, FeatureSpec, Number, Target, Texts
 
@@ -346,14 +346,3 @@ def of_columns(columns: dict[str, Column]) -> dict[str, Any]:
 def test_a_column_that_is_gone_is_told_by_name() -> None:
     (violation,) = broken.missing(["a", "b"], ["b", "c"])
     assert (violation["feature_name"], violation["constraint_check_type"]) == ("a", "missing_column_check")
-
-
-def test_what_has_drifted_is_above_1_also_where_settings_allow_nothing() -> None:
-    def ratio(missing: float, threshold: float | None, violated: bool) -> float | None:
-        psi = {"value": 0.01, "threshold": None if threshold is None else 0.1}
-        statistics = {"psi": psi, "missing": {"value": missing, "threshold": threshold}}
-        return judge.ratio({"statistics": statistics, "violated": violated})
-
-    assert ratio(0.02, 0.0, True) == 1.02
-    assert ratio(0.0, 0.0, False) == ratio(0.0, 0.1, False) == pytest.approx(0.1)
-    assert ratio(0.3, 0.1, True) == pytest.approx(3) and ratio(0.3, None, False) is None

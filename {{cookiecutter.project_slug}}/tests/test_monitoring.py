@@ -294,10 +294,17 @@ def test_labels_without_a_violation_leave_a_period_that_has_drifted_so() -> None
 
 @pytest.mark.parametrize(
     ("value", "threshold", "violated", "ratio"),
-    [(0.4, 0.1, True, 4.0), (0.4, 0.1, False, 1.0), (0.05, 0.1, False, 0.5), (0.4, 0.0, True, None)],
+    [
+        (0.4, 0.1, True, 4.0),
+        (0.4, 0.1, False, 1.0),
+        (0.05, 0.1, False, 0.5),
+        (0.4, 0.0, True, 1.4),
+        (0.0, 0.0, False, 0.0),
+        (0.4, None, False, None),
+    ],
 )
 def test_a_ratio_above_1_means_drift(
-    value: float, threshold: float, violated: bool, ratio: float | None
+    value: float, threshold: float | None, violated: bool, ratio: float | None
 ) -> None:
     psi = {"value": value, "threshold": threshold, "violated": violated}
     assert judge.ratio({"statistics": {"psi": psi}, "violated": violated}) == ratio
