@@ -5,6 +5,7 @@ What is heavy (boto3, pandas, the SDK) is imported inside the second, once setti
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def _run(chosen: Namespace) -> int:
 
         check_file(data, wanted)
     runs.check_writable()
-    return run.run(run.Request(data, values, chosen.fresh, again), wanted)
+    named = f" --data {shlex.quote(chosen.data)}" if chosen.data else ""
+    return run.run(run.Request(data, values, chosen.fresh, again, named), wanted)
 
 
 def _score_options(parser: ArgumentParser) -> None:

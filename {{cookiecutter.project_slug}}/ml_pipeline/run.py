@@ -23,12 +23,16 @@ BOTH = "both"  # pipelines, for whoever wants both definitions with one loading 
 
 @dataclass(frozen=True)
 class Request:
-    """What `run` was asked for. data: None when the rerun keeps what its source has read."""
+    """What `run` was asked for. data: None when the rerun keeps what its source has read.
+
+    options: those of the command line that name the data, for whoever is told to run it again.
+    """
 
     data: Path | None
     parameters: dict[str, str]
     fresh: bool
     rerun: Rerun | None = None
+    options: str = ""
 
 
 def run(request: Request, settings: Settings) -> int:
@@ -52,7 +56,7 @@ def run(request: Request, settings: Settings) -> int:
             data_uri = uploaded.result() if uploaded else None
             name, values = f"{settings.prefix}-train", _parameters(request, definition, settings, data_uri)
             arn = executions.start(name, values, selection)
-            return _followed(arn, list(graph.needs(definition)), settings, not request.fresh, aws)
+            return _followed(arn, list(graph.needs(definition)), settings, request, aws)
 
 
 def decide(version: int, status: str, settings: Settings) -> int:
@@ -143,7 +147,7 @@ def _parameters(
     return values
 
 
-def _followed(arn: str, names: list[str], settings: Settings, kept: bool, aws: LocalAws) -> int:
+def _followed(arn: str, names: list[str], settings: Settings, request: Request, aws: LocalAws) -> int:
     from ml_pipeline import executions, report, results, summary
 
     with ThreadPoolExecutor(1) as beside:
@@ -151,7 +155,7 @@ def _followed(arn: str, names: list[str], settings: Settings, kept: bool, aws: L
         status = executions.followed(arn, names, settings, executions.LOCAL_POLL_SECONDS)
         folder = results.fetch(arn, settings, runs.RUNS)
         aws.end()  # while the report is drawn
-        print("\n".join(summary.lines(folder, kept)), flush=True)
+        print("\n".join(summary.lines(folder, not request.fresh, options=request.options)), flush=True)
         print(_reported(folder, beside.submit(report.write, folder)), flush=True)
     return 0 if status == "Succeeded" else 1
 

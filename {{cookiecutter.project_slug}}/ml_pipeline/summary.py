@@ -16,11 +16,12 @@ RECORD = "ml_pipeline/record.py"  # a frame around every step, which tells nothi
 ERROR = re.compile(r"^[\w.]*(?:Error|Exception|Failed|Interrupt|Exit)\b.*")
 
 
-def lines(run: Path, kept: bool, again: str = "") -> list[str]:
+def lines(run: Path, kept: bool, again: str = "", options: str = "") -> list[str]:
     """At most 15 lines: what came out, or what failed, where, and what to do.
 
     kept: whether the registry outlives the run, so that a version can be approved. again: the command that
-    starts another execution in the cloud; without one it is `run`, of what is left to do.
+    starts another execution in the cloud; without one it is `run` of what is left to do, or, with these
+    options, of all.
     """
     execution = _read(run / "execution.json")
     first = head(run, execution)
@@ -30,10 +31,9 @@ def lines(run: Path, kept: bool, again: str = "") -> list[str]:
     if any(step["type"] == "Fail" for step in failed):
         return [first, *_quality(run), *_missed(run)]
     if not failed:
-        return [first, f"to go on: {again or _again(execution, kept)}"]
-    then = (
-        f"deploy that if it is code or settings, then {again}" if again else f"then {_again(execution, kept)}"
-    )
+        return [first, f"to go on: {again or _again(execution, kept, options)}"]
+    go_on = _again(execution, kept, options)
+    then = f"deploy that if it is code or settings, then {again}" if again else f"then {go_on}"
     return [first, *failure(run, failed[0], execution), f"what to do: {_remedy(run, failed[0])}, {then}"]
 
 
@@ -43,11 +43,11 @@ def head(run: Path, execution: dict[str, Any]) -> str:
     return f"{told}, with earlier steps of run {execution['source']}" if execution.get("source") else told
 
 
-def _again(execution: dict[str, Any], kept: bool) -> str:
+def _again(execution: dict[str, Any], kept: bool, options: str) -> str:
     """The command that runs what is left to do, and nothing twice."""
     done = [step for step in execution["steps"] if step["status"] == "Succeeded"]
     left = next((step["name"] for step in execution["steps"] if step["status"] != "Succeeded"), None)
-    return f"{COMMAND} run --from {left}" if kept and done and left else f"{COMMAND} run"
+    return f"{COMMAND} run --from {left}" if kept and done and left else f"{COMMAND} run{options}"
 
 
 def failure(run: Path, step: dict[str, Any], execution: dict[str, Any]) -> list[str]:

@@ -122,15 +122,16 @@ def test_only_a_version_that_outlives_the_run_is_offered_for_approval(run, kept)
     ("statuses", "kept", "wanted"),
     [
         ({"Process": "Succeeded", "Train": "Failed"}, True, "run --from Train"),
-        ({"Process": "Succeeded", "Train": "Failed"}, False, "run"),
-        ({"Process": "Failed"}, True, "run"),
+        ({"Process": "Succeeded", "Train": "Failed"}, False, "run --data 'my calls.csv'"),
+        ({"Process": "Failed"}, True, "run --data 'my calls.csv'"),
         ({"Process": "Succeeded", "Train": "Stopped"}, True, "run --from Train"),
     ],
 )
 def test_the_command_to_go_on_with_runs_nothing_twice(run, statuses, kept, wanted):
     steps = [step(name, "TrainingJob", status, "it broke") for name, status in statuses.items()]
     status = "Stopped" if "Stopped" in statuses.values() else "Failed"
-    assert summary.lines(run(status, steps), kept)[-1].endswith(f"-m ml_pipeline {wanted}")
+    told = summary.lines(run(status, steps), kept, options=" --data 'my calls.csv'")
+    assert told[-1].endswith(f"-m ml_pipeline {wanted}")
 
 
 @pytest.mark.parametrize("status", ["Failed", "Stopped"])
