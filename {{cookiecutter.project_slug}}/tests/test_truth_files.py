@@ -152,6 +152,7 @@ def test_a_folder_without_an_object_is_refused(bucket: str) -> None:
         (event("b", "yes").replace("CSV", "BASE64"), "encoding 'BASE64'"),
         (event("b", "yes,no"), "line 2: must be"),
         (event("", "yes"), "eventId ''"),
+        (event(" ", "yes"), "eventId ' '"),
         (event(None, "yes"), "eventId None"),
         ("\x80", "line 2: must be"),
         (event("b", "perhaps"), "l.jsonl row 2, column approved: label must be one of no, yes"),
@@ -160,6 +161,15 @@ def test_a_folder_without_an_object_is_refused(bucket: str) -> None:
 def test_a_broken_line_of_json_is_named(bucket: str, line: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(bucket, {"l.jsonl": f"{event('a', 'yes')}\n{line}\n".encode("latin-1")})
+
+
+def test_a_scored_row_without_an_id_has_no_label(bucket: str) -> None:
+    found = read(bucket, {"l.csv": b"id,approved\n7,yes\n"})
+    nobody = truth.Truth(
+        truth._hashes(pa.array([""])), found.labels, 0
+    )  # what a missing id would be hashed to
+    keys = pa.array([None, "7"], pa.string())
+    assert (nobody.places(keys).tolist(), found.places(keys).tolist()) == ([-1, -1], [-1, 0])
 
 
 def test_rows_known_by_two_ids_need_a_table(bucket: str) -> None:

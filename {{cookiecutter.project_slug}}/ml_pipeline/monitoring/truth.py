@@ -210,7 +210,7 @@ def event(line: bytes) -> tuple[str, str]:
     if data["encoding"] != "CSV":
         raise ValueError(f"encoding {data['encoding']!r}")
     ((label,),) = csv.reader([str(data["data"])])
-    if not isinstance(event, str | int) or event == "":
+    if not isinstance(event, str | int) or not str(event).strip():
         raise ValueError(f"eventId {event!r}")
     return str(event), label
 
