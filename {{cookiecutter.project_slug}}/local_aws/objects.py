@@ -18,7 +18,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -110,11 +110,11 @@ class Bodies:
                     shutil.copyfileobj(part, file, BLOCK_BYTES)
         return Body(whole, self.path(whole).stat().st_size, md5)
 
-    def link(self, name: str, size: int, md5: str) -> Body:
+    def link(self, body: Body) -> Body:
         """A second name of the same file: bodies are never changed in place."""
         copy = secrets.token_hex(16)
-        os.link(self.path(name), self.path(copy))
-        return Body(copy, size, md5)
+        os.link(self.path(body.name), self.path(copy))
+        return replace(body, name=copy)
 
     def drop(self, name: str) -> None:
         self._unneeded.append(name)
@@ -155,7 +155,7 @@ class FileKey(moto_s3.FakeKey):
         return self.bodies.path(self._file).open("rb")
 
     def link(self) -> Body:
-        return self.bodies.link(self._file, self.contentsize, self._etag)
+        return self.bodies.link(Body(self._file, self.contentsize, self._etag))
 
     def dispose(self, garbage: bool = False) -> None:
         if not self.disposed:
@@ -216,9 +216,8 @@ def put(s3: Any, bucket: str, key: str, blocks: Iterator[bytes]) -> None:
     body = FileKey.bodies.write(blocks)
     try:
         s3.put_object(Bucket=bucket, Key=key, Body=body.token())
-    except BaseException:
-        FileKey.bodies.drop(body.name)
-        raise
+    finally:
+        FileKey.bodies.remove([body.name])  # the object has a link of its own
 
 
 def opened(s3: Any, bucket: str, key: str) -> BinaryIO:
@@ -325,7 +324,7 @@ class FileS3:
             blocks = _body_blocks(environ, headers)
             first = next(blocks, b"")
             named = _named(first)
-            body = named or self._received(environ, itertools.chain([first], blocks))
+            body = self.bodies.link(named) if named else self._received(environ, itertools.chain([first], blocks))
         except BadBody as error:
             return _error(400, error.code, str(error))(environ, start_response)
         forwarded = {name: value for name, value in environ.items() if name not in STREAMED_HEADERS} | headers
@@ -338,7 +337,7 @@ class FileS3:
             "HTTP_X_AMZ_CONTENT_SHA256": "UNSIGNED-PAYLOAD",
         }
         answer = Response.from_app(self._change, forwarded)
-        if answer.status_code >= 300 and not named:
+        if answer.status_code >= 300:
             self.bodies.drop(body.name)
         return answer(environ, start_response)
 

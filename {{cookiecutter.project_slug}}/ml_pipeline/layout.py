@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
 
 from ml_pipeline import dialect, ingest
+from ml_pipeline.cells import Reader
 from ml_pipeline.dialect import DataError
-from ml_pipeline.features import (
-    Category,
-    FeatureSpec,
-    Number,
-    RowError,
-    canonical_text,
-    is_number,
-    parse_numbers,
-)
+from ml_pipeline.features import Category, FeatureSpec, Number, RowError, canonical_text, is_number
 from ml_pipeline.settings import Data, Settings
 
 SHOWN = 20  # columns that a message lists
@@ -138,15 +131,14 @@ def _columns(cells: tuple[str, ...], uri: str, wanted: Wanted) -> tuple[str, ...
     raise Unfit(message, "missing_column_check", ())
 
 
-def _check_order(cells: tuple[str, ...], columns: tuple[str, ...], uri: str, wanted: Wanted) -> None:
+def _check_order(first: tuple[str, ...], columns: tuple[str, ...], uri: str, wanted: Wanted) -> None:
     """Raises Unfit for a first row that has a text where the model takes a number."""
-    numbers = {each.name for each in wanted.spec.features if isinstance(each, Number)}
-    for place, (name, cell) in enumerate(zip(columns, cells, strict=True), 1):
-        if name not in numbers or cell == dialect.NAMELESS.format(place):
-            continue
+    given = [None if cell == dialect.NAMELESS.format(place) else cell for place, cell in enumerate(first, 1)]
+    row = pa.record_batch([pa.array([cell], pa.string()) for cell in given], names=list(columns))
+    row = ingest.with_points(row) if wanted.data.decimal == "," else row
+    for name in (each.name for each in wanted.spec.features if isinstance(each, Number)):
         try:
-            text = cell.replace(wanted.data.decimal, ".")
-            parse_numbers(np.array([text], object), wanted.spec.missing, name)
+            Reader(name, wanted.spec.missing, "number").add(row.column(name))
         except RowError as error:
             raise Unfit(
                 f"{uri}: no header, and in row 1, column {name}, {error.problem}; the columns are taken as "

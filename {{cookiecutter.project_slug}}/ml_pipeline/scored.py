@@ -81,30 +81,25 @@ def _period(document: dict[str, Any]) -> list[str]:
 
 
 def _quality(quality: dict[str, Any] | None) -> list[str]:
-    """Each metric beside its bound, those beyond it first."""
+    """Each metric beside its bound: those beyond it, those that hold, and those that were not judged."""
     if not quality:
         return []
-    told: dict[bool, list[str]] = {True: [], False: []}
+    told: dict[str, list[str]] = {"has dropped": [], "holds": [], "is not judged": []}
     for name, measured in quality["metrics"].items():
-        told[measured["violated"]].append(f"{name} {_beside_bound(name, measured)}")
-    head = f"  quality of {quality['rows']:,} labelled rows"
-    if all(measured["bound"] is None for measured in quality["metrics"].values()):
-        return [f"{head}: {_listed(told[False])}"]
-    verdicts = [
-        f"{verdict}: {_listed(told[violated])}"
-        for verdict, violated in (("has dropped", True), ("holds", False))
-        if told[violated]
-    ]
-    return [f"{head} {'; '.join(verdicts)}"]
+        is_judged = measured["value"] is not None and measured["bound"] is not None
+        verdict = "has dropped" if measured["violated"] else "holds" if is_judged else "is not judged"
+        told[verdict].append(f"{name}{_beside_bound(name, measured)}")
+    verdicts = [f"{verdict}: {_listed(names)}" for verdict, names in told.items() if names]
+    return [f"  quality of {quality['rows']:,} labelled rows {'; '.join(verdicts)}"]
 
 
 def _beside_bound(name: str, measured: dict[str, Any]) -> str:
     from ml_pipeline.report.words import side
 
     value, bound = measured["value"], measured["bound"]
-    if value is None or bound is None:
-        return "not judged" if value is None else f"{value:.4g} (not judged)"
-    return f"{value:.4g} (bound: {side(name)} {bound:.4g})"
+    if value is None:
+        return ""
+    return f" {value:.4g}" + ("" if bound is None else f" (bound: {side(name)} {bound:.4g})")
 
 
 def _broken(violation: dict[str, str]) -> str:

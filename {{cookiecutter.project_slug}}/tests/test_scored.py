@@ -167,8 +167,8 @@ def test_quality_is_told_beside_its_bounds_once_labels_have_come(made):
     told = scored.lines(made("score", "abc", drift("2027-01-11", "drift", quality=quality)))
     assert told[2] == (
         "  quality of 1,200 labelled rows has dropped: rmse 3.5 (bound: at most 3.2); "
-        "holds: auc 0.8712 (bound: at least 0.8444), recall 0.5 (not judged), f1 not judged, "
-        "accuracy 0.91 (bound: at least 0.9)"
+        "holds: auc 0.8712 (bound: at least 0.8444), accuracy 0.91 (bound: at least 0.9); "
+        "is not judged: recall 0.5, f1"
     )
     held = {"rows": 1200, "unmatched": 0, "metrics": {"auc": metrics["auc"]}}
     told = scored.lines(made("score", "abd", drift("2027-01-11", quality=held)))
@@ -178,7 +178,7 @@ def test_quality_is_told_beside_its_bounds_once_labels_have_come(made):
 def test_quality_of_too_few_labels_does_not_hold(made):
     metrics = {"auc": {"value": 0.7, "bound": None, "baseline": 0.9, "violated": False}}
     run = made("score", "abc", drift("2027-01-11", quality={"rows": 30, "metrics": metrics}))
-    assert "  quality of 30 labelled rows: auc 0.7 (not judged)" in scored.lines(run)
+    assert "  quality of 30 labelled rows is not judged: auc 0.7" in scored.lines(run)
 
 
 def test_notes_of_a_period_are_told(made):

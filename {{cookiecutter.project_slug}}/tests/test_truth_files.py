@@ -165,9 +165,8 @@ def test_a_broken_line_of_json_is_named(bucket: str, line: str, message: str) ->
 
 def test_a_scored_row_without_an_id_has_no_label(bucket: str) -> None:
     found = read(bucket, {"l.csv": b"id,approved\n7,yes\n"})
-    nobody = truth.Truth(
-        truth._hashes(pa.array([""])), found.labels, 0
-    )  # what a missing id would be hashed to
+    missing = truth._hashes(pa.array([""]))  # what a missing id would be hashed to
+    nobody = truth.Truth(missing, found.labels, 0)
     keys = pa.array([None, "7"], pa.string())
     assert (nobody.places(keys).tolist(), found.places(keys).tolist()) == ([-1, -1], [-1, 0])
 

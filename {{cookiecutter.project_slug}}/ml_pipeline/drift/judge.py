@@ -71,14 +71,17 @@ def ratio(column: Mapping[str, Any]) -> float | None:
 
     Of a threshold of 0, which settings may fix, nothing is a multiple: what is above counts as 1 and itself.
     """
-    ratios = [
-        each["value"] / each["threshold"] if each["threshold"] else each["value"] and 1 + each["value"]
-        for each in column["statistics"].values()
-        if each["threshold"] is not None
-    ]
-    if not ratios:
+    bounded = [each for each in column["statistics"].values() if each["threshold"] is not None]
+    if not bounded:
         return None
-    return max(ratios) if column["violated"] else min(max(ratios), 1.0)
+    largest = max(_over(each["value"], each["threshold"]) for each in bounded)
+    return largest if column["violated"] else min(largest, 1.0)
+
+
+def _over(value: float, threshold: float) -> float:
+    if threshold:
+        return value / threshold
+    return 1 + value if value else 0.0
 
 
 def attribution(

@@ -28,9 +28,9 @@ class Unused(DataError):
 class Labelled:
     """documents: drift.json of the periods whose labels were joined. counts: violations that they add.
 
-    labels: fingerprints of what was joined, by period. unused: periods whose labels are of no use. noted:
-    drift.json of the periods whose labels could not be joined, which is told there. problems: what fails the
-    execution.
+    labels: fingerprints of those that were looked at, by period. unused: periods whose labels are of no use.
+    noted: drift.json of the periods whose labels could not be joined, which is told there. problems: what
+    fails the execution.
     """
 
     labels: dict[str, str] = field(default_factory=dict)

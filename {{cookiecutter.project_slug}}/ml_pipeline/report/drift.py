@@ -99,8 +99,8 @@ def verdict(found: Measured) -> tuple[str, list[str]]:
         return "Empty: the period has no rows", [f"Nothing of {found['period']} was scored."]
     if status == "broken":
         told = map(measured.described, found["broken"][:NAMED])
-        judged = f"{rows}, of which nothing else is judged."
-        judged = judged if found["rows"] else f"The rows of {found['period']} could not be read."
+        unread = f"The rows of {found['period']} could not be read."
+        judged = f"{rows}, of which nothing else is judged." if found["rows"] else unread
         return _broken_headline(found), [judged, *_since(found), *told]
     if status == "drift":
         return f"Drifted: {listed(_drifted(found))}", [against, *_since(found)]
