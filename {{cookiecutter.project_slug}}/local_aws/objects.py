@@ -321,10 +321,7 @@ class FileS3:
     def _put(self, environ: dict, start_response: Callable) -> Any:
         headers: dict[str, str] = {}
         try:
-            blocks = _body_blocks(environ, headers)
-            first = next(blocks, b"")
-            named = _named(first)
-            body = self.bodies.link(named) if named else self._received(environ, itertools.chain([first], blocks))
+            body = self._received(environ, headers)
         except BadBody as error:
             return _error(400, error.code, str(error))(environ, start_response)
         forwarded = {name: value for name, value in environ.items() if name not in STREAMED_HEADERS} | headers
@@ -341,8 +338,12 @@ class FileS3:
             self.bodies.drop(body.name)
         return answer(environ, start_response)
 
-    def _received(self, environ: dict, blocks: Iterator[bytes]) -> Body:
-        body = self.bodies.write(blocks)
+    def _received(self, environ: dict, headers: dict[str, str]) -> Body:
+        blocks = _body_blocks(environ, headers)
+        first = next(blocks, b"")
+        if named := _named(first):
+            return self.bodies.link(named)
+        body = self.bodies.write(itertools.chain([first], blocks))
         told = environ.get("HTTP_CONTENT_MD5")
         if told and base64.b64decode(told).hex() != body.md5:
             self.bodies.drop(body.name)
